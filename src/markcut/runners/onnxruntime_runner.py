@@ -1,0 +1,127 @@
+"""ONNX Runtime behind the runner seam: one session on exactly the provider that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from markcut.contracts import Dim, ModelSpec
+from markcut.errors import RunnerError, RuntimeUnavailable
+from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""ONNX Runtime's provider for each device name."""
+
+_TYPES = {"tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(float)": "float32"}
+
+
+class OnnxRuntimeRunner:
+    """A :class:`~markcut.runners.Runner` over one ``onnxruntime.InferenceSession``.
+
+    ONNX Runtime computes in the precision that the graph is typed in; another one that is asked
+    for is refused. On ``cuda`` TF32 is off, so that fp32 means fp32.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        onnx: bytes,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str | None = None,
+        fixed: Mapping[str, int] | None = None,
+    ) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                f"runtime: got 'onnxruntime', which cannot be imported ({error}); "
+                "install the extra: pip install -e '.[onnxruntime]'"
+            ) from None
+        provider = _provider(ort, device)
+        if precision not in (None, "fp32"):
+            raise RuntimeUnavailable(
+                f"precision: got {precision!r}, but ONNX Runtime runs a graph as it is typed; "
+                "leave it out, or use the runtime 'openvino'"
+            )
+        self._spec = spec.resolve(fixed or {})
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # its warnings about constant folding help nobody
+        # idle threads must not spin: several models take turns on the same cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for symbol, size in (fixed or {}).items():
+            options.add_free_dimension_override_by_name(symbol, size)
+        settings = {"use_tf32": "0"} if device == "cuda" else {}
+        try:
+            session = ort.InferenceSession(
+                onnx, sess_options=options, providers=[(provider, settings)]
+            )
+        except Exception as error:  # its exception classes are private
+            raise RunnerError(
+                f"{spec.name}: ONNX Runtime cannot load it ({one_line(error)})"
+            ) from None
+        used = session.get_providers()
+        if not used or used[0] != provider:
+            raise RuntimeUnavailable(
+                f"device: got {device!r}, but ONNX Runtime fell back to {', '.join(used)}; "
+                "install what the provider needs (markcut doctor shows it) or ask for 'cpu'"
+            )
+        session.disable_fallback()
+        check_graph(
+            self._spec, map(_tensor, session.get_inputs()), map(_tensor, session.get_outputs())
+        )
+        self._outputs = [tensor.name for tensor in spec.outputs]
+        self._session: Any = session
+        self._info = RunnerInfo(
+            runtime="onnxruntime",
+            version=ort.__version__,
+            device=provider,
+            precision="fp32",
+            threads=threads or 0,
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def info(self) -> RunnerInfo:
+        return self._info
+
+    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        session = self._session
+        if session is None:
+            raise RunnerError(f"{self._spec.name}: the runner is closed; open another one")
+        checked = check_feeds(self._spec, feeds)
+        try:
+            values = session.run(self._outputs, checked)  # safe from several threads
+        except Exception as error:
+            raise RunnerError(
+                f"{self._spec.name}: ONNX Runtime failed ({one_line(error)})"
+            ) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _provider(ort: Any, device: str) -> str:
+    available = ort.get_available_providers()
+    provider = PROVIDERS.get(device, "none")
+    if provider not in available:
+        have = [name for name, provider in PROVIDERS.items() if provider in available]
+        raise RuntimeUnavailable(
+            f"device: got {device!r}, expected one that this ONNX Runtime has: {', '.join(have)}; "
+            "for 'cuda' install the extra 'gpu' in place of 'onnxruntime'"
+        )
+    return provider
+
+
+def _tensor(argument: Any) -> tuple[str, str, tuple[Dim, ...]]:
+    dims = tuple(dim if isinstance(dim, int) else str(dim) for dim in argument.shape)
+    kind = str(argument.type)
+    return str(argument.name), _TYPES.get(kind, kind), dims

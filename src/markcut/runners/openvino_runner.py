@@ -1,0 +1,143 @@
+"""OpenVINO behind the runner seam: a compiled model tuned for the latency of one request."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from markcut.contracts import Dim, ModelSpec
+from markcut.errors import RunnerError, RuntimeUnavailable
+from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+
+_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32"}
+
+
+class OpenVinoRunner:
+    """A :class:`~markcut.runners.Runner` over one compiled model and one infer request.
+
+    ``precision`` None means fp32, which is not OpenVINO's own default: on CPUs with bfloat16 it
+    would use that unasked. ``fixed`` makes the compiled shapes static. Calls from several
+    threads take turns, as they would inside a model that is compiled for latency.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        onnx: bytes,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str | None = None,
+        fixed: Mapping[str, int] | None = None,
+    ) -> None:
+        try:
+            import openvino as ov
+        except ImportError as error:
+            raise RuntimeUnavailable(
+                f"runtime: got 'openvino', which cannot be imported ({error}); "
+                "install the extra: pip install -e '.[openvino]'"
+            ) from None
+        if precision not in (None, *_PRECISIONS):
+            raise RuntimeUnavailable(
+                f"precision: got {precision!r}, expected one of {', '.join(_PRECISIONS)}"
+            )
+        core = _core()
+        name = device.upper()
+        if name not in core.available_devices:
+            have = ", ".join(d.lower() for d in core.available_devices)
+            raise RuntimeUnavailable(
+                f"device: got {device!r}, expected one that OpenVINO finds here: {have or 'none'}"
+            )
+        self._spec = spec.resolve(fixed or {})
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision or "fp32"],
+        }
+        if name == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = threads or 0
+            # pinned, two models of one thread each would both sit on the first core
+            settings["ENABLE_CPU_PINNING"] = False
+        try:
+            model = core.read_model(onnx, b"")
+        except Exception as error:
+            raise RunnerError(f"{spec.name}: OpenVINO cannot read it ({one_line(error)})") from None
+        check_graph(spec, map(_tensor, model.inputs), map(_tensor, model.outputs))
+        try:
+            if fixed:
+                model.reshape(
+                    {
+                        tensor.name: ov.PartialShape(
+                            [d if isinstance(d, int) else ov.Dimension() for d in tensor.dims]
+                        )
+                        for tensor in self._spec.inputs
+                    }
+                )
+            compiled = core.compile_model(model, name, settings)
+            self._request: Any = compiled.create_infer_request()
+        except Exception as error:
+            raise RunnerError(
+                f"{spec.name}: OpenVINO cannot compile it ({one_line(error)})"
+            ) from None
+        used = _precision_in_use(compiled)
+        if used != (precision or "fp32"):
+            raise RuntimeUnavailable(
+                f"precision: got {precision!r}, but OpenVINO would use {used} on this {name}; "
+                f"ask for {used!r} or leave it out"
+            )
+        self._lock = threading.Lock()
+        self._info = RunnerInfo(
+            runtime="openvino",
+            version=ov.get_version().partition("-")[0],
+            device=name,
+            precision=used,
+            threads=threads or 0,
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self._spec
+
+    @property
+    def info(self) -> RunnerInfo:
+        return self._info
+
+    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        checked = check_feeds(self._spec, feeds)
+        with self._lock:
+            if self._request is None:
+                raise RunnerError(f"{self._spec.name}: the runner is closed; open another one")
+            try:
+                # feeds are read in place, results are copies: they outlive the next call
+                results = self._request.infer(checked, share_inputs=True, share_outputs=False)
+            except Exception as error:
+                raise RunnerError(
+                    f"{self._spec.name}: OpenVINO failed ({one_line(error)})"
+                ) from None
+        return {tensor.name: results[tensor.name] for tensor in self._spec.outputs}
+
+    def close(self) -> None:
+        with self._lock:
+            self._request = None
+
+
+@functools.cache
+def _core() -> Any:
+    """One core for the process: its plug-ins load once."""
+    import openvino as ov
+
+    return ov.Core()
+
+
+def _precision_in_use(compiled: Any) -> str:
+    hint: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return {short: ours for ours, short in _PRECISIONS.items()}.get(hint, hint)
+
+
+def _tensor(port: Any) -> tuple[str, str, tuple[Dim, ...]]:
+    shape = port.partial_shape
+    dims = tuple("?" if dim.is_dynamic else dim.get_length() for dim in shape)
+    kind = str(port.element_type.get_type_name())
+    return str(port.any_name), _TYPES.get(kind, kind), dims
