@@ -1,0 +1,1 @@
+"""Synthetic marked scenes, and the three trainers that learn from them (run from the checkout)."""
