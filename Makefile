@@ -19,7 +19,7 @@ $(VENV)/.light: pyproject.toml client/pyproject.toml
 # everything: torch, the upstream projects, the test tools
 $(VENV)/.full: $(VENV)/.light
 	$(BIN)/uv pip install --quiet --python $(BIN)/python \
-	  -e ".[onnxruntime,openvino,export,training,benchmarks,test]" -e ./client
+	  -e ".[onnxruntime,openvino,training,benchmarks,dev]" -e ./client
 	@touch $@
 
 setup: $(VENV)/.full ## make the whole environment in .venv (torch and test tools included)

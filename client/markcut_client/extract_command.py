@@ -1,0 +1,194 @@
+"""``markcut extract``: its options, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from markcut_client.bundles import DEMO, VARIABLE, require_bundle
+from markcut_client.client import Client
+from markcut_client.console import stderr_console
+from markcut_client.cutouts import BACKGROUNDS
+from markcut_client.errors import ParameterError
+from markcut_client.extract_run import Run
+from markcut_client.output_folder import FORMATS, OutputFolder, check_writable_file
+from markcut_client.parameters import request_parameters
+from markcut_client.picture_list import list_pictures
+from markcut_client.transports import EmbeddedTransport, Transport, open_transport
+
+_DESCRIPTION = """\
+Finds the drawn marks on every picture, tells what each one is, and cuts out the object it means.
+A table of what was found goes to standard output; --out keeps the results."""
+
+_EPILOG = """\
+files under --out, for a picture photo.jpg:
+  photo.json          what was found: marks, points, masks as COCO run lengths, reasons
+                      (--format labelme: labelme's file; coco: one annotations.json for the run)
+  photo_0.png ...     the cut-out of every object, in the order of the results
+  photo_overlay.png   with --overlay: marks, points and objects drawn onto the picture
+Pictures with equal names get photo-2 and so on. Files of an earlier run are replaced only with
+--overwrite, pictures never.
+
+exit status: 0 all done, 1 some pictures failed (they are listed at the end), 2 wrong use,
+130 interrupted; what was done until then is kept.
+
+examples:
+  markcut extract photo.jpg
+  markcut extract photos/ --out results --overlay --sheet results/sheet.png
+  markcut extract *.jpg --json | jq '.objects[].mark.kind'"""
+
+_REQUEST = ("seed", "max_marks", "mark_threshold", "points_per_mark", "prompt")
+_NAMED = re.compile(rf"({'|'.join(_REQUEST)}|runtime|threads)(?=:)")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser(
+        "extract",
+        help="find the marked objects of pictures and cut them out",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "pictures",
+        metavar="PICTURE",
+        nargs="+",
+        type=Path,
+        help="a JPEG, PNG, WebP or BMP file, or a folder of them",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result JSON of every picture, one per line, instead of the table; a "
+        'picture that failed prints {"picture": ..., "error": ...}',
+    )
+    _add_output_options(parser.add_argument_group("output"))
+    _add_engine_options(parser.add_argument_group("engine"))
+    _add_request_options(parser.add_argument_group("what to look for"))
+    parser.set_defaults(run=run)
+
+
+def _add_output_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--out", metavar="DIR", type=Path, help="folder for the results")
+    group.add_argument("--format", choices=FORMATS, help="of the results; by default json")
+    group.add_argument(
+        "--background", choices=BACKGROUNDS, help="of the cut-outs; by default white"
+    )
+    group.add_argument("--overlay", action="store_true", help="write an overlay of every picture")
+    group.add_argument(
+        "--sheet",
+        metavar="FILE",
+        type=Path,
+        help="write overlays and cut-outs of all pictures (the first 60) as one PNG",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace the results of an earlier run"
+    )
+
+
+def _add_engine_options(group: argparse._ArgumentGroup) -> None:
+    where = group.add_mutually_exclusive_group()
+    where.add_argument(
+        "--bundle",
+        metavar="DIR",
+        type=Path,
+        help="folder of the bundle that this process runs; by default what "
+        f"{VARIABLE} names, else {DEMO} if it is there",
+    )
+    where.add_argument(
+        "--server", metavar="URL", help="address of a server that runs one: not in this version"
+    )
+    group.add_argument(
+        "--runtime",
+        choices=("auto", "onnxruntime", "openvino"),
+        help="for --bundle; by default auto, see `markcut doctor`",
+    )
+    group.add_argument(
+        "--threads", metavar="N", type=int, help="CPU threads for --bundle; by default all"
+    )
+
+
+def _add_request_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--seed", metavar="N", type=int, help="of the point sampler's choices")
+    group.add_argument("--max-marks", metavar="N", type=int, help="keep the N best marks")
+    group.add_argument(
+        "--mark-threshold",
+        metavar="P",
+        type=float,
+        help="lowest confidence of a mark, 0 to 1: lower finds more, and more that is none",
+    )
+    group.add_argument("--points-per-mark", metavar="N", type=int, help="prompts for each object")
+    group.add_argument("--prompt", metavar="TEXT", help="one of the bundle's texts for a mark")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check all options, open the engine, process the pictures; the exit status."""
+    try:
+        return _run(options)
+    except ParameterError as error:
+        # client and engine name the parameter, whoever types names the flag
+        flag = _NAMED.match(str(error))
+        if flag is None:
+            raise
+        name = "--" + flag[0].replace("_", "-")
+        raise ParameterError(name + str(error)[flag.end() :]) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    parameters = {name: getattr(options, name) for name in _REQUEST}
+    request_parameters(**parameters)
+    _check_combinations(options)
+    pictures = list_pictures(options.pictures)
+    folder = _open_folder(options, pictures)
+    if options.sheet is not None:
+        check_writable_file(options.sheet, overwrite=options.overwrite)
+        if options.sheet.resolve() in {picture.resolve() for picture in pictures}:
+            raise ParameterError(f"--sheet {options.sheet}: that is one of the pictures")
+        if folder is not None and folder.owns(options.sheet):
+            raise ParameterError(
+                f"--sheet {options.sheet}: a result may take this name; name another file"
+            )
+    with stderr_console().status("loading the models"):
+        transport = _open_transport(options)
+    with Client(transport) as client:
+        outcomes = client.extract_many(map(str, pictures), **parameters)
+        this = Run(pictures, folder=folder, sheet=options.sheet, json_lines=options.json)
+        return this.process(outcomes)
+
+
+def _check_combinations(options: argparse.Namespace) -> None:
+    if options.out is None:
+        for flag in ("format", "background", "overlay"):
+            if getattr(options, flag):
+                raise ParameterError(f"--{flag} is about files: name their folder with --out DIR")
+    if options.server is not None:
+        for flag in ("runtime", "threads"):
+            if getattr(options, flag) is not None:
+                raise ParameterError(f"--{flag} is for --bundle: the server has its own")
+    if options.threads is not None and options.threads < 1:
+        raise ParameterError(f"--threads: got {options.threads}, expected 1 or more")
+
+
+def _open_folder(options: argparse.Namespace, pictures: list[Path]) -> OutputFolder | None:
+    if options.out is None:
+        return None
+    return OutputFolder(
+        options.out,
+        pictures,
+        format=options.format or "json",
+        background=options.background or "white",
+        with_overlay=options.overlay,
+        overwrite=options.overwrite,
+    )
+
+
+def _open_transport(options: argparse.Namespace) -> Transport:
+    if options.server is not None:
+        return open_transport(options.server)
+    return EmbeddedTransport(
+        options.bundle or require_bundle(),
+        runtime=options.runtime or "auto",
+        threads=options.threads,
+    )

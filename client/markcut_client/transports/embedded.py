@@ -1,0 +1,75 @@
+"""The engine in this very process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from markcut_client.errors import InferenceError, ParameterError, PictureError, TransportError
+from markcut_client.transports.base import Parameter, Transport
+from markcut_client.wire import IMAGE, Array
+
+_INSTALL = 'in the checkout of Markcut, run: pip install -e ".[onnxruntime]"'
+
+
+class EmbeddedTransport(Transport):
+    """Runs the bundle in ``folder`` with the package ``markcut``, imported here and now.
+
+    ``runtime`` is ``"auto"``, ``"onnxruntime"`` or ``"openvino"``; ``threads`` limits the CPU
+    threads, None uses all. Raises :class:`TransportError` where the engine is not installed or
+    the bundle cannot be used, :class:`ParameterError` for a wrong ``runtime`` or ``threads``.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        runtime: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if not os.fspath(folder):
+            raise TransportError("embedded: got no folder, expected embedded:DIR with a bundle's")
+        pipeline = import_engine("markcut.pipeline")
+        self._errors = import_engine("markcut.errors")
+        try:
+            self._pipeline = pipeline.Pipeline.open(folder, runtime=runtime, threads=threads)
+        except self._errors.InvalidInput as error:
+            raise ParameterError(str(error)) from error
+        except self._errors.MarkcutError as error:
+            raise TransportError(str(error)) from error
+
+    def infer(
+        self, inputs: Mapping[str, Array], parameters: Mapping[str, Parameter]
+    ) -> Mapping[str, Array]:
+        if self._pipeline is None:
+            raise TransportError("embedded: it is closed; open a new client")
+        try:
+            outputs: Mapping[str, Array] = self._pipeline.infer(inputs, parameters)
+        except self._errors.InvalidInput as error:
+            kind = PictureError if error.field == IMAGE.name else ParameterError
+            raise kind(str(error)) from error
+        except (self._errors.MarkcutError, MemoryError) as error:
+            raise InferenceError(str(error) or "the memory did not suffice") from error
+        return outputs
+
+    def close(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+
+def import_engine(module: str) -> Any:
+    """The engine's ``module``; :class:`TransportError` says how to install what is missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or module).partition(".")[0]
+        if missing == "markcut":
+            raise TransportError(
+                f"the engine (package markcut) is not installed; {_INSTALL}"
+            ) from None
+        raise TransportError(
+            f"the engine needs the package {missing}, which is not installed; {_INSTALL}"
+        ) from None

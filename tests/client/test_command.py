@@ -1,0 +1,453 @@
+"""The command, in this process with a fake transport and once as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import markcut_client
+from markcut_client import InferenceError, TransportError, extract_command
+from markcut_client.command import main
+
+Run = Callable[..., "Outcome"]
+
+
+@dataclass
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(transport_with: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> Run:
+    """Runs the command with a fake engine; its transport is ``run.transport``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MARKCUT_BUNDLE", raising=False)
+    monkeypatch.delenv("MARKCUT_DEBUG", raising=False)
+    (tmp_path / "artifacts/demo").mkdir(parents=True)
+    opened: list[dict[str, Any]] = []
+    transport = transport_with(kinds=("circle", "tick"))
+
+    def embedded(folder: Path, **options: Any) -> Any:
+        opened.append({"folder": str(folder), **options})
+        return transport
+
+    monkeypatch.setattr(extract_command, "EmbeddedTransport", embedded)
+
+    def call(*arguments: str) -> Outcome:
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    call.transport = transport  # type: ignore[attr-defined]
+    call.opened = opened  # type: ignore[attr-defined]
+    return call
+
+
+def test_table(run: Run, photo: Any) -> None:
+    photo("a.png")
+    done = run("extract", "a.png")
+    assert done.status == 0
+    assert "circle 0.95, tick 0.70" in done.out
+    assert "64 x 48" in done.out
+    assert "1 picture, 2 objects" in done.err
+    assert run.opened == [{"folder": "artifacts/demo", "runtime": "auto", "threads": None}]
+    assert run.transport.closed == 1
+    assert sorted(p.name for p in Path().iterdir()) == ["a.png", "artifacts"]  # wrote nothing
+
+
+def test_json_lines(run: Run, photo: Any) -> None:
+    photo("a.png")
+    photo("b.png").write_bytes(b"nonsense")
+    done = run("extract", "a.png", "b.png", "--json")
+    assert done.status == 1
+    first, second = map(json.loads, done.out.splitlines())
+    assert first["picture"] == "a.png"
+    assert [found["mark"]["kind"] for found in first["objects"]] == ["circle", "tick"]
+    assert second == {"picture": "b.png", "error": "got a truncated or broken file"}
+
+
+def test_folder_with_bad_pictures(run: Run, photo: Any) -> None:
+    photo("in/2.png")
+    photo("in/10.PNG")
+    photo("in/.hidden.png")
+    photo("in/sub/x.png")
+    Path("in/bad.jpg").write_bytes(b"\xff\xd8 nothing")
+    Path("in/empty.webp").touch()
+    Path("in/notes.txt").write_text("no picture")
+    done = run("extract", "in", "--out", "out", "--overlay")
+    assert done.status == 1
+    assert "2 pictures, 4 objects" in done.err
+    assert done.err.endswith(
+        "markcut: 2 pictures failed:\n"
+        "markcut:   in/bad.jpg: got a truncated or broken file\n"
+        "markcut:   in/empty.webp: got no bytes, expected a JPEG, PNG, WebP or BMP picture\n"
+    )
+    assert done.out.index("10.PNG") < done.out.index("2.png")
+    assert sorted(p.name for p in Path("out").iterdir()) == sorted(
+        f"{stem}{end}"
+        for stem in ("10", "2")
+        for end in (".json", "_0.png", "_1.png", "_overlay.png")
+    )
+
+
+def test_the_demo_s_options(run: Run, photo: Any) -> None:
+    photo("examples/a.jpg")
+    photo("examples/b.jpg")
+    arguments = (
+        "extract", "examples", "--bundle", "artifacts/demo", "--out", "out/demo",
+        "--overlay", "--sheet", "out/demo/sheet.png",
+    )  # fmt: skip
+    assert run(*arguments).status == 0
+    with Image.open("out/demo/sheet.png") as sheet:
+        assert sheet.width > 600
+    again = run(*arguments)
+    assert again.status == 2
+    assert "there already" in again.err
+    assert run(*arguments, "--overwrite").status == 0
+
+
+def test_options_reach_the_engine(run: Run, photo: Any) -> None:
+    photo("a.png")
+    done = run(
+        "extract", "a.png", "--bundle", "b", "--runtime", "openvino", "--threads", "2",
+        "--seed", "3", "--max-marks", "4", "--mark-threshold", "0.5", "--points-per-mark", "2",
+        "--prompt", "a circle",
+    )  # fmt: skip
+    assert done.status == 0
+    assert run.opened == [{"folder": "b", "runtime": "openvino", "threads": 2}]
+    ((_, parameters),) = run.transport.requests
+    assert parameters == {
+        "seed": 3,
+        "max_marks": 4,
+        "mark_threshold": 0.5,
+        "points_per_mark": 2,
+        "prompt": "a circle",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "the following arguments are required: COMMAND"),
+        (("extract",), "the following arguments are required: PICTURE"),
+        (("extract", "none.png"), "none.png: there is no such file or folder"),
+        (("extract", "artifacts"), "artifacts: no picture in there"),
+        (("extract", "a.png", "--mark-threshold", "1.5"), "--mark-threshold: got 1.5, expected"),
+        (("extract", "a.png", "--mark-threshold", "nan"), "--mark-threshold: got nan, expected"),
+        (("extract", "a.png", "--mark-threshold", "x"), "invalid float value: 'x'"),
+        (("extract", "a.png", "--max-marks", "0"), "--max-marks: got 0, expected 1 or more"),
+        (("extract", "a.png", "--threads", "0"), "--threads: got 0, expected 1 or more"),
+        (("extract", "a.png", "--overlay"), "--overlay is about files: name their folder"),
+        (("extract", "a.png", "--format", "coco"), "--format is about files"),
+        (("extract", "a.png", "--format", "xml"), "invalid choice: 'xml'"),
+        (("extract", "a.png", "--out", "a.png"), "a.png: cannot be written"),
+        (("extract", "a.png", "--sheet", "a.png"), "a.png: there already"),
+        (("extract", "a.png", "--sheet", "a.png", "--overwrite"), "that is one of the pictures"),
+        (("extract", "a.png", "--out", "o", "--sheet", "o/a_3.png"), "a result may take this"),
+        (("extract", "a.png", "--server", "grpc://x:1"), "grpc is not in this version"),
+        (("extract", "a.png", "--server", "grpc://x", "--threads", "2"), "the server has its own"),
+        (("extract", "a.png", "--server", "grpc://x", "--bundle", "b"), "not allowed with"),
+    ],
+)
+def test_wrong_use(run: Run, photo: Any, arguments: tuple[str, ...], message: str) -> None:
+    photo("a.png")
+    before = Path("a.png").read_bytes()
+    done = run(*arguments)
+    assert done.status == 2
+    assert message in done.err.replace("\n", " ")
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert run.opened == []  # nothing was loaded for it
+    assert Path("a.png").read_bytes() == before
+
+
+def test_which_bundle(run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png")
+    monkeypatch.setenv("MARKCUT_BUNDLE", "elsewhere")
+    run("extract", "a.png")
+    assert run.opened[-1]["folder"] == "elsewhere"
+    monkeypatch.delenv("MARKCUT_BUNDLE")
+    Path("artifacts/demo").rmdir()
+    done = run("extract", "a.png")
+    assert done.status == 2
+    assert "no bundle: pass --bundle DIR, set MARKCUT_BUNDLE, or run this where" in done.err
+
+
+def test_same_picture_twice_is_one(run: Run, photo: Any) -> None:
+    photo("in/a.png")
+    done = run("extract", "in", "in/a.png", "./in/../in/a.png", "--json")
+    assert len(done.out.splitlines()) == 1
+
+
+def test_interrupted(run: Run, photo: Any) -> None:
+    for name in "abc":
+        photo(f"{name}.png")
+    answer, calls = run.transport.infer, []
+
+    def infer(*request: Any) -> Any:
+        calls.append(request)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return answer(*request)
+
+    run.transport.infer = infer
+    done = run("extract", "a.png", "b.png", "c.png", "--out", "o", "--format", "coco")
+    assert done.status == 130
+    assert "interrupted after 1 of 3 pictures" in done.err
+    assert len(json.loads(Path("o/annotations.json").read_text())["images"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("problem", "requests", "message"),
+    [
+        (InferenceError("out of memory"), 2, "2 pictures failed"),
+        (TransportError("the engine is gone"), 1, "stopped after 0 of 2 pictures"),
+        (ZeroDivisionError("bug"), 1, "internal error (ZeroDivisionError: bug)"),
+    ],
+)
+def test_engine_fails(
+    run: Run, photo: Any, problem: Exception, requests: int, message: str
+) -> None:
+    photo("a.png")
+    photo("b.png")
+    calls = []
+
+    def infer(*request: Any) -> Any:
+        calls.append(request)
+        raise problem
+
+    run.transport.infer = infer
+    done = run("extract", "a.png", "b.png")
+    assert done.status == 1
+    assert len(calls) == requests
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+def test_parameter_that_only_the_engine_can_judge(run: Run, photo: Any) -> None:
+    photo("a.png")
+
+    def infer(*_: Any) -> Any:
+        raise markcut_client.ParameterError("prompt: got 'x', expected 'annotated'")
+
+    run.transport.infer = infer
+    done = run("extract", "a.png", "--prompt", "x")
+    assert done.status == 2
+    assert done.err == "markcut: --prompt: got 'x', expected 'annotated'\n"
+
+
+def test_debug_shows_where(run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKCUT_DEBUG", "1")
+    done = run("extract", "none.png")
+    assert done.status == 2
+    assert "Traceback" in done.err
+
+
+def test_disk_full(run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png")
+
+    def full(*_: object) -> None:
+        raise markcut_client.OutputError("o/a_0.png: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("markcut_client.output_folder.write_whole", full)
+    done = run("extract", "a.png", "--out", "o")
+    assert done.status == 1
+    assert "No space left" in done.err
+    assert "stopped after 0 of 1 pictures" in done.err
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").out == f"markcut {markcut_client.__version__}\n"
+    assert "markcut extract photos/" in run("extract", "--help").out
+    assert "exit status" in run("doctor", "--help").out
+
+
+REPORT = {
+    "version": "0.1.0",
+    "machine": {
+        "python": "3.11.7",
+        "platform": "Linux",
+        "cpu": "Test CPU",
+        "cores": 2,
+        "cpu_flags": ["avx2"],
+        "memory": 8 << 30,
+        "memory_available": 4 << 30,
+        "gpus": ["Test GPU"],
+        "jetson": "Orin",
+        "power_mode": "MAXN",
+    },
+    "runtimes": [
+        {"runtime": "openvino", "status": "ran", "device": "cpu", "precision": "bf16",
+         "version": "2026.4", "ms": 288.4, "problem": ""},
+        {"runtime": "tensorrt", "status": "absent", "device": "", "precision": "",
+         "version": "", "ms": 0.0, "problem": "tensorrt is not installed"},
+    ],
+    "auto": "openvino",
+    "healthy": True,
+    "bundle": {
+        "folder": "artifacts/demo", "name": "demo", "bytes": 31_000_000, "problem": "",
+        "models": [
+            {"model": "clipseg", "runtime": "openvino", "device": "cpu", "precision": "fp32",
+             "load_ms": 812.0, "infer_ms": 35.2, "problem": ""},
+            {"model": "sam2_encoder", "runtime": "", "device": "", "precision": "",
+             "load_ms": 0.0, "infer_ms": 0.0, "problem": "not finite on a grey picture"},
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def diagnosed(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
+    asked: list[Path | None] = []
+
+    def diagnose(bundle: Path | None) -> SimpleNamespace:
+        asked.append(bundle)
+        return SimpleNamespace(to_json=lambda: REPORT)
+
+    module = ModuleType("markcut.doctor")
+    module.diagnose = diagnose  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "markcut.doctor", module)
+    return asked
+
+
+def test_doctor(run: Run, diagnosed: list[Path | None]) -> None:
+    done = run("doctor")
+    assert done.status == 0
+    assert diagnosed == [Path("artifacts/demo")]
+    for text in (
+        "Test CPU, 2 cores (avx2), 8.0 GiB memory (4.0 free)",
+        "Orin, power mode MAXN",
+        "GPU: Test GPU",
+        "chosen by auto",
+        "tensorrt is not installed",
+        "bundle demo: artifacts/demo, 31.0 MB",
+        "not finite on a grey picture",
+        "ready: markcut runs on openvino\n",
+    ):
+        assert text in done.out
+    assert json.loads(run("doctor", "--json", "--bundle", "b").out) == REPORT
+    assert diagnosed[-1] == Path("b")
+
+
+def test_doctor_finds_something(
+    run: Run, diagnosed: list[Path | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REPORT, "healthy", False)
+    done = run("doctor")
+    assert done.status == 1
+    assert "not ready: see the problems above" in done.out
+    monkeypatch.setitem(REPORT, "auto", "")
+    monkeypatch.setitem(REPORT, "bundle", None)
+    done = run("doctor")
+    assert "no inference runtime is installed" in done.out
+
+
+ENGINE = """
+import io
+import numpy as np
+from PIL import Image
+
+class Pipeline:
+    @classmethod
+    def open(cls, folder, *, runtime, threads):
+        return cls()
+
+    def infer(self, inputs, parameters):
+        width, height = Image.open(io.BytesIO(inputs["image"].tobytes())).size
+        none = np.empty(0, object)
+        return {
+            "mark_kinds": np.empty(0, np.int32), "mark_scores": np.empty(0, np.float32),
+            "mark_boxes": np.empty((0, 4), np.float32), "mark_masks": none,
+            "point_coords": np.empty((0, 1, 2), np.float32),
+            "point_labels": np.empty((0, 1), np.int32), "object_masks": none,
+            "object_scores": np.empty(0, np.float32), "object_reasons": none,
+            "picture_size": np.array([height, width], np.int32),
+            "stage_ms": np.zeros(11, np.float32),
+        }
+
+    def close(self):
+        pass
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command as a process that finds a small engine and this client."""
+    engine = tmp_path / "engine/markcut"
+    engine.mkdir(parents=True)
+    (engine / "__init__.py").touch()
+    (engine / "errors.py").write_text(
+        "class MarkcutError(Exception): pass\nclass InvalidInput(MarkcutError): pass\n"
+    )
+    (engine / "pipeline.py").write_text(ENGINE)
+    client = Path(markcut_client.__file__).parents[1]
+    code = "import sys; from markcut_client.command import main; sys.exit(main())"
+
+    def start(*arguments: str, engine: bool = True, **variables: str) -> subprocess.Popen[str]:
+        paths = [str(client)] + [str(tmp_path / "engine")] * engine
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_as_a_process(process: Any, photo: Any) -> None:
+    photo("ü.png")
+    for variables in ({}, {"PYTHONIOENCODING": "ascii"}):
+        child = process("extract", "ü.png", "--bundle", "x", **variables)
+        out, err = child.communicate(timeout=60)
+        assert child.returncode == 0, err
+        assert "no mark" in out
+
+
+def test_reader_that_goes_away(process: Any, photo: Any) -> None:
+    photo("a.png")
+    child = process("extract", *["a.png"], "--bundle", "x", "--json")
+    child.stdout.close()
+    with child.stderr:
+        err = child.stderr.read()
+    assert child.wait(timeout=60) == 141
+    assert "Traceback" not in err
+    assert "Error" not in err
+
+
+def test_client_loads_without_the_engine() -> None:
+    """A new interpreter imports the whole client and neither engine nor inference runtime."""
+    code = (
+        "import sys, markcut_client.command as _;"
+        "print([m for m in ('markcut', 'cv2', 'onnxruntime', 'openvino', 'torch', 'rich')"
+        " if m in sys.modules])"
+    )
+    client = Path(markcut_client.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(client)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"

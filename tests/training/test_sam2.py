@@ -1,0 +1,157 @@
+"""The SAM2 trainer: prompts mean what they say, losses prefer what is right, files load upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from training.sam2 import data
+from training.sam2.losses import border_loss, embedding_loss, mask_loss
+from training.sam2.model import DEMO_CONFIG, ImagePath, build
+from training.sam2.prompts import draw
+from training.sam2.task import Sam2Task, normalised
+
+SIDE = 128
+
+
+def instances() -> np.ndarray:
+    found = np.zeros((SIDE, SIDE), np.int32)
+    found[20:60, 30:80] = 1
+    found[70:120, 10:50] = 2
+    return found
+
+
+def item() -> data.Item:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)
+    ink = np.zeros((SIDE, SIDE), bool)
+    ink[30:34, 30:80] = True
+    return data.Item(picture, picture, instances(), ink)
+
+
+@pytest.fixture(scope="module")
+def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = OmegaConf.load(DEMO_CONFIG)
+    options.model.image_size = SIDE
+    path = tmp_path_factory.mktemp("sam2") / "small.yaml"
+    OmegaConf.save(options, path)
+    return path
+
+
+def batch(prompts: int) -> data.Batch:
+    views = data.Views(SIDE, SIDE, prompts=prompts, grow_at=0.0)
+    rng = np.random.default_rng(1)
+    return data.collate([views(item(), rng, 1.0) for _ in range(2)])
+
+
+def test_positive_points_lie_on_the_object_and_negative_ones_beside_it() -> None:
+    drawn = draw(instances(), item().ink, np.random.default_rng(0), prompts=200, anchors=10)
+    assert set(drawn.instances) == {1, 2}
+    for k in range(200):
+        for (x, y), label in zip(drawn.points[k], drawn.labels[k], strict=True):
+            if label in (0, 1):
+                hit = instances()[round(float(y)), round(float(x))] == drawn.instances[k]
+                assert hit == bool(label)
+
+
+def test_an_empty_view_has_no_valid_prompt() -> None:
+    nothing = np.zeros((SIDE, SIDE), np.int32)
+    drawn = draw(nothing, nothing > 0, np.random.default_rng(0), prompts=3, anchors=4)
+    assert not drawn.valid.any()
+    assert (drawn.labels == -1).all()
+
+
+def test_targets_cover_the_object() -> None:
+    drawn = draw(instances(), item().ink, np.random.default_rng(0), prompts=4, anchors=4)
+    for k in range(4):
+        area = (instances() == drawn.instances[k]).sum()
+        assert drawn.targets[k].sum() / 255 * 16 == pytest.approx(area, rel=0.02)
+
+
+def test_mask_loss_prefers_the_true_mask_and_ignores_what_is_not_valid() -> None:
+    target = torch.zeros(1, 2, 8, 8)
+    target[0, 0, 2:6, 2:6] = 1
+    valid = torch.tensor([[True, False]])
+    right = ((target * 2 - 1) * 8)[:, :, None].expand(-1, -1, 4, -1, -1)
+    iou = torch.ones(1, 2, 4)
+    good = mask_loss(right, iou, target, valid)
+    bad = mask_loss(-right, iou, target, valid)
+    assert good.total < 0.1 < bad.total
+    assert good.single_iou == good.best_iou == good.picked_iou == 1.0
+
+
+def test_embedding_and_border_losses_prefer_the_truth() -> None:
+    truth = torch.from_numpy(instances())[None]
+    anchors = torch.tensor([[[40, 30], [20, 90]]])
+    cells = truth[:, 2::4, 2::4].float()[:, None] * 4
+    bias = torch.tensor(2.0)
+    assert embedding_loss(cells, bias, truth, anchors) < 0.3
+    assert embedding_loss(torch.zeros_like(cells), bias, truth, anchors) > 0.9
+    whole = torch.nn.functional.max_pool2d(truth[:, None].float(), 4)
+    least = -torch.nn.functional.max_pool2d(-truth[:, None].float(), 4)
+    edge = (whole != least).float() * 16 - 8
+    assert border_loss(edge, truth) < 0.01 < border_loss(-edge, truth)
+
+
+def test_a_step_trains_and_the_saved_files_load_upstream(
+    small_config: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    task = Sam2Task(
+        build(small_config),
+        config=small_config,
+        held_out=[batch(3)],
+        final_side=SIDE,
+        embedding_weight=1.0,
+    )
+    dense, figures = task.loss(batch(0))
+    assert "best" not in figures
+    loss, figures = task.loss(batch(3))
+    assert torch.isfinite(dense)
+    assert torch.isfinite(loss)
+    assert 0 <= figures["best"] <= 1
+    loss.backward()
+    with torch.no_grad():
+        assert set(task.evaluate(task.model)) >= {"picked_mean_iou", "best_median_iou"}
+    task.save(tmp_path, task.model)
+
+    again = build(tmp_path / "sam2.yaml")
+    state = torch.load(tmp_path / "model.pt", weights_only=True)["model"]
+    again.load_state_dict(state)
+    pixels = normalised(batch(1).pixels)
+    with torch.no_grad():
+        expected = task.model.path.encode(pixels)
+        got = ImagePath(again).encode(pixels)
+    for a, b in zip(expected, got, strict=True):
+        assert torch.allclose(a, b, atol=0.05 * float(a.abs().max()))
+
+
+def test_answers_have_the_documented_shapes(small_config: Path) -> None:
+    path = ImagePath(build(small_config)).eval()
+    pixels = normalised(batch(1).pixels)
+    points = torch.full((2, 1, 1, 2), 40.0)
+    labels = torch.ones(2, 1, 1, dtype=torch.int32)
+    masks = torch.zeros(2, 1, 1, SIDE // 4, SIDE // 4)
+    use = torch.zeros(2, 1, dtype=torch.bool)
+    with torch.no_grad():
+        features = path.encode(pixels)
+        logits, iou = path.decode(features, points, labels, masks, use)
+    assert logits.shape == (2, 1, 4, SIDE // 4, SIDE // 4)
+    assert iou.shape == (2, 1, 4)
+
+
+def test_a_folder_of_pictures_with_masks_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no picture with its mask"):
+        data.FolderItems.find(tmp_path, SIDE)
+    Image.fromarray(item().clean).save(tmp_path / "a.png")
+    Image.fromarray(instances().astype(np.uint8)).save(tmp_path / "a.mask.png")
+    found = data.FolderItems.find(tmp_path, SIDE)
+    assert (found(3).instances == instances()).all()
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.mask.png")
+    with pytest.raises(ValueError, match="wanted one channel"):
+        found(0)

@@ -1,0 +1,1 @@
+"""A reduced CLIPSeg that answers "where is something drawn?" with a heat map."""

@@ -1,0 +1,110 @@
+"""``python -m training clipseg``: train the heat map of drawn places, or fine-tune it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.arguments import add_common, check_common, recorded, start_torch
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.clipseg.source import PairPlates, ScenePlates
+
+_EXPLANATION = """
+Writes a folder that CLIPSegForImageSegmentation.from_pretrained(...) loads: config.json,
+model.safetensors (16 bit), preprocessor_config.json and, but for --no-tokenizer, CLIP's vocabulary.
+
+Without --data it learns from generated scenes, for the texts "annotated", "a drawn mark" (every
+mark) and "a drawn circle", "... arrow", "... tick", "... cross", "... dot", "... line", "a scrawl".
+--data DIR takes your pictures instead: NAME.jpg (or .jpeg, .webp, .bmp) with NAME.png beside it,
+an ink mask of the same size, white where something is drawn. Kinds are not told, so only the first
+two texts are trained: start from --weights of a folder that knows them all.
+
+Example: python -m training clipseg --data my_pictures --weights checkpoints/demo/clipseg
+  --out runs/mine --minutes 20
+"""
+_RATE = 1e-3
+_TUNING_RATE = 2e-4
+_HELD_OUT_SCENES = 60
+_REPLAY = 6.0  # small windows: each shows another part of a scene
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``clipseg``."""
+    parser.epilog = _EXPLANATION
+    add_common(parser, name="clipseg", minutes=35, batch=16)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="your own pictures, see below")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="start from this folder (config.json, model.safetensors) instead of nothing; "
+        "a published CLIPSeg works as well",
+    )
+    parser.add_argument(
+        "--no-tokenizer",
+        dest="tokenizer",
+        action="store_false",
+        help="leave the vocabulary out of --out; the export rebuilds it",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; 0 when done, 1 when stopped early. TrainingError for what cannot work."""
+    check_common(args)
+    return 0 if _train(args) else 1
+
+
+def _train(args: argparse.Namespace) -> bool:
+    learned, held_out, count = _sources(args)
+    from training.clipseg.source import HeldOut, recipe
+    from training.clipseg.task import ClipsegTask, build_model
+    from training.feed import Feed
+    from training.loop import train
+
+    device = start_torch(args)
+    task = ClipsegTask(
+        build_model(args.weights),
+        device=device,
+        held_out=HeldOut(held_out, count),
+        tokenizer=args.tokenizer,
+    )
+    feed = Feed(
+        recipe(learned, batch=args.batch), seed=args.seed, workers=args.workers, replay=_REPLAY
+    )
+    return train(
+        task,
+        feed,
+        out=args.out,
+        minutes=args.minutes,
+        device=device,
+        learning_rate=_RATE if args.weights is None else _TUNING_RATE,
+        resume=args.resume,
+        seed=args.seed,
+        bf16=True,
+        clip_norm=1.0,
+        recipe=recorded(args),
+    )
+
+
+def _sources(
+    args: argparse.Namespace,
+) -> tuple[ScenePlates | PairPlates, ScenePlates | PairPlates, int]:
+    """What to learn from, what to measure on (no picture in common), and how many of these."""
+    from training.clipseg.source import PairPlates, ScenePlates, read_pairs
+    from training.scenes.photos import PhotoFolderError, PhotoPool
+
+    if args.data is None:
+        try:
+            pools = [PhotoPool.load(args.photos, split=s) for s in ("train", "held_out")]
+        except PhotoFolderError as error:
+            raise TrainingError(f"--{error}") from error
+        return ScenePlates(pools[0]), ScenePlates(pools[1]), _HELD_OUT_SCENES
+    pairs = read_pairs(args.data)
+    if len(pairs) < 2:
+        raise TrainingError(f"--data: one pair below {args.data}, expected 2 or more")
+    kept_back = pairs[::10] if len(pairs) >= 10 else pairs[:1]
+    learned = [p for p in pairs if p not in kept_back]
+    return PairPlates(tuple(learned)), PairPlates(tuple(kept_back)), len(kept_back)

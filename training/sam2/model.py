@@ -1,0 +1,123 @@
+"""The SAM2 image path as training runs it: built from a config, clicked many times a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+DEMO_CONFIG = Path(__file__).with_name("demo.yaml")
+
+# only the video predictor runs these
+VIDEO_PARTS = (
+    "memory_attention",
+    "memory_encoder",
+    "maskmem_tpos_enc",
+    "no_mem_pos_enc",
+    "mask_downsample",
+    "obj_ptr_proj",
+    "obj_ptr_tpos_proj",
+    "no_obj_ptr",
+    "no_obj_embed_spatial",
+)
+
+
+def build(config: Path) -> nn.Module:
+    """``sam2.modeling.sam2_base.SAM2Base`` from a YAML config file, randomly initialised."""
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    options: Any = OmegaConf.load(config)
+    OmegaConf.resolve(options)
+    model: nn.Module = instantiate(options.model, _recursive_=True)
+    for name, parameter in model.named_parameters():
+        if name.split(".")[0] in VIDEO_PARTS:
+            parameter.requires_grad_(False)
+    return model
+
+
+class ImagePath(nn.Module):
+    """Encoder and decoder of a SAM2 on a batch of views with K prompts each.
+
+    A view may be smaller than the model's pictures: a part of one, which costs a fraction. Its
+    place in the picture, ``corner`` (xy in cells of 16 px), goes into the position encoding.
+
+    ``encode(pixels [B, 3, s, s])`` normalised RGB -> the three feature maps before the decoder's
+    own projections, strides 4, 8, 16, ``[B, d_model, ...]``.
+    ``decode(features, ...)`` -> mask logits ``[B, K, 4, s/4, s/4]`` and predicted IoU
+    ``[B, K, 4]`` (mask 0 is the single-mask answer).
+    """
+
+    def __init__(self, sam: nn.Module) -> None:
+        super().__init__()
+        self.sam: Any = sam
+
+    def encode(self, pixels: Tensor) -> list[Tensor]:
+        # explicit products train faster on a CPU than the fused attention, in bf16 by far
+        with sdpa_kernel(SDPBackend.MATH):
+            features: list[Tensor] = self.sam.image_encoder(pixels)["backbone_fpn"]
+        return features
+
+    def decode(
+        self,
+        features: list[Tensor],
+        points: Tensor,
+        labels: Tensor,
+        masks: Tensor,
+        use_mask: Tensor,
+        *,
+        corner: tuple[int, int] = (0, 0),
+    ) -> tuple[Tensor, Tensor]:
+        """``points [B, K, P, 2]`` px, ``labels [B, K, P]``, ``masks [B, K, 1, s/4, s/4]`` logits,
+        ``use_mask [B, K]`` bool: where ``masks`` counts."""
+        sam, prompts, decoder = self.sam, self.sam.sam_prompt_encoder, self.sam.sam_mask_decoder
+        x, y = corner
+        h, w = features[2].shape[-2:]
+        place = prompts.get_dense_pe()[..., y : y + h, x : x + w]
+        points = points + 16.0 * points.new_tensor([x, y])
+        b, k = labels.shape[:2]
+        embed = features[2]
+        if sam.directly_add_no_mem_embed:
+            embed = embed + sam.no_mem_embed.reshape(1, -1, 1, 1)
+        high = [decoder.conv_s0(features[0]), decoder.conv_s1(features[1])]
+        sparse, dense = prompts(
+            points=(points.flatten(0, 1), labels.flatten(0, 1)), boxes=None, masks=None
+        )
+        dense = dense[..., :h, :w]
+        if bool(use_mask.any()):
+            chosen = use_mask.flatten()
+            dense = dense.clone()
+            dense[chosen] = prompts.mask_downscaling(masks.flatten(0, 1)[chosen]).to(dense.dtype)
+
+        def repeat(feature: Tensor) -> Tensor:
+            return feature.repeat_interleave(k, 0)
+
+        with sdpa_kernel(SDPBackend.MATH):
+            logits, iou, _, _ = decoder.predict_masks(
+                image_embeddings=repeat(embed),
+                image_pe=place,
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                repeat_image=False,
+                high_res_features=[repeat(f) for f in high],
+            )
+        return logits.unflatten(0, (b, k)).float(), iou.unflatten(0, (b, k)).float()
+
+
+def save(sam: nn.Module, config: Path, folder: Path) -> None:
+    """Write ``model.pt`` and ``sam2.yaml`` as the published checkpoints are, weights in fp16."""
+    import os
+    import shutil
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in sam.state_dict().items()
+    }
+    temporary = folder / "model.pt.tmp"
+    torch.save({"model": weights}, temporary)
+    os.replace(temporary, folder / "model.pt")
+    shutil.copyfile(config, folder / "sam2.yaml")

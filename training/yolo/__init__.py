@@ -1,0 +1,1 @@
+"""A yolo11n-seg that finds drawn marks: kind and ink."""

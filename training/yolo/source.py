@@ -1,0 +1,95 @@
+"""Where the plates come from: generated scenes, or a user's labelled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from markcut.contracts import YOLO_SIDE
+from training.feed import HELD_OUT_SEEDS, Recipe
+from training.folder_pictures import read_picture
+from training.plates import Plate, mark_from_mask, plates_of, reduced
+from training.scenes import generate
+from training.scenes.photos import PhotoPool
+from training.yolo.labels import LabelledPicture
+from training.yolo.views import View, collate, letterboxed, random_view
+
+Plates = tuple[Plate, ...]
+
+
+@dataclass(frozen=True)
+class ScenePlates:
+    """Plates of the generated scene of a seed."""
+
+    photos: PhotoPool
+
+    def __call__(self, seed: int) -> Plates:
+        return plates_of(generate(seed, photos=self.photos))
+
+
+@dataclass(frozen=True)
+class FolderPlates:
+    """Plates of a user's pictures: ``seed`` counts through them again and again."""
+
+    pictures: tuple[LabelledPicture, ...]
+
+    def __call__(self, seed: int) -> Plates:
+        labelled = self.pictures[seed % len(self.pictures)]
+        picture = read_picture(labelled.path)
+        marks = [mark_from_mask(mark.kind, mark.ink(*picture.shape[:2])) for mark in labelled.marks]
+        whole = Plate(picture, tuple(m for m in marks if m is not None), whole=True)
+        return reduced(whole, np.random.default_rng(seed))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Views of one side, up to a part of the time; ``share`` scales the batch to the cost."""
+
+    until: float
+    side: int
+    share: float
+
+
+STAGES = (Stage(0.35, 192, 2.5), Stage(0.78, 320, 1.0), Stage(1.0, 640, 0.375))
+"""Small windows first: what a mark looks like is learned from many, and a 640 costs eleven 192."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Batch size and views as training goes on; ``batch`` counts views of 320."""
+
+    batch: int
+
+    def batch_size(self, progress: float) -> int:
+        return min(64, max(2, round(self.batch * _stage(progress).share)))
+
+    def view(self, plates: Plates, rng: np.random.Generator, progress: float) -> View:
+        return random_view(plates, rng, side=_stage(progress).side)
+
+
+def _stage(progress: float) -> Stage:
+    return next((s for s in STAGES if progress < s.until), STAGES[-1])
+
+
+def recipe(plates: ScenePlates | FolderPlates, *, batch: int) -> Recipe[Plates, View]:
+    """Batches of random views for ``training.feed.Feed``."""
+    schedule = Schedule(batch)
+    return Recipe(plates, schedule.view, collate, schedule.batch_size)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The views to evaluate on: whole pictures as at inference, and crops of the big ones."""
+
+    plates: ScenePlates | FolderPlates
+    count: int
+
+    def __call__(self) -> dict[str, Sequence[View]]:
+        whole, crops = [], []
+        for seed in HELD_OUT_SEEDS[: self.count]:
+            first, *others = self.plates(seed)
+            whole.append(letterboxed(first, YOLO_SIDE))
+            crops += [letterboxed(plate, YOLO_SIDE) for plate in others[:2]]
+        return {"whole": whole, "crop": crops} if crops else {"whole": whole}
