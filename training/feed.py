@@ -19,12 +19,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.errors import TrainingError
-
-TRAINING_SEEDS = range(2**31)
-"""Scene seeds that training draws from, whatever ``--seed`` is."""
-
-HELD_OUT_SEEDS = range(2**31, 2**32)
-"""Scene seeds that training never sees: evaluation during training takes the first ones."""
+from training.seeds import TRAINING_SEEDS
 
 _BAD_SCENES = 5  # in a row
 

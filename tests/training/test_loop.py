@@ -16,8 +16,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training import loop  # noqa: E402
-from training.feed import HELD_OUT_SEEDS, TRAINING_SEEDS, Feed, Recipe  # noqa: E402
+from training.feed import Feed, Recipe  # noqa: E402
 from training.optimizers import adamw, muon_with_adamw  # noqa: E402
+from training.seeds import HELD_OUT_SEEDS, TRAINING_SEEDS  # noqa: E402
 
 
 class Line:

@@ -1,4 +1,4 @@
-"""The SAM2 trainer: prompts mean what they say, losses prefer what is right, files load upstream."""
+"""The SAM2 trainer: prompts mean what they say, losses prefer the truth, files load upstream."""
 
 from __future__ import annotations
 

@@ -13,12 +13,13 @@ from markcut.contracts import CLIPSEG_SIDE, KINDS
 from training.clipseg.evaluation import Marked, marked
 from training.clipseg.views import HeatView, collate, random_view
 from training.errors import TrainingError
-from training.feed import HELD_OUT_SEEDS, Recipe
+from training.feed import Recipe
 from training.folder_pictures import picture_paths, picture_size, read_picture
 from training.plates import Plate, mark_from_mask, plates_of, reduced
 from training.scenes import generate
 from training.scenes.photos import PhotoPool
 from training.scenes.scene import Mask
+from training.seeds import HELD_OUT_SEEDS
 
 Plates = tuple[Plate, ...]
 

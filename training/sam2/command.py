@@ -50,13 +50,14 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     import torch
 
-    from training.feed import HELD_OUT_SEEDS, Feed
+    from training.feed import Feed
     from training.loop import CHECKPOINT, TrainingError, train
     from training.sam2 import data
     from training.sam2.initialise import initialise
     from training.sam2.model import DEMO_CONFIG, build
     from training.sam2.task import Sam2Task
     from training.scenes.photos import PhotoPool
+    from training.seeds import HELD_OUT_SEEDS
 
     if args.threads:
         torch.set_num_threads(args.threads)

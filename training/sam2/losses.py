@@ -78,7 +78,7 @@ def embedding_loss(embedding: Tensor, bias: Tensor, instances: Tensor, anchors: 
     object learns from every picture. (Pairwise form of De Brabandere et al., Semantic Instance
     Segmentation with a Discriminative Loss Function, 2017.)
     """
-    b, e, h, w = embedding.shape
+    _, e, h, w = embedding.shape
     stride = instances.shape[-1] // h
     centre = stride // 2
     labels = instances[:, centre::stride, centre::stride][:, :h, :w].flatten(1)  # [B, hw]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from markcut.contracts import YOLO_SIDE
-from training.feed import HELD_OUT_SEEDS, Recipe
+from training.feed import Recipe
 from training.folder_pictures import read_picture
 from training.plates import Plate, mark_from_mask, plates_of, reduced
 from training.scenes import generate
 from training.scenes.photos import PhotoPool
+from training.seeds import HELD_OUT_SEEDS
 from training.yolo.labels import LabelledPicture
 from training.yolo.views import View, collate, letterboxed, random_view
 

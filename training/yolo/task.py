@@ -102,7 +102,7 @@ class YoloTask:
         self._held_out: dict[str, Sequence[View]] | None = None
 
     def optimizers(self, learning_rate: float) -> Sequence[torch.optim.Optimizer]:
-        """AdamW: ahead of Muon and of ultralytics' MuSGD for the first hundreds of steps."""
+        """AdamW: ahead of Muon over 80 steps on equal batches; longer was not compared."""
         return adamw(self.model, learning_rate)
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:

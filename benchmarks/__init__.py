@@ -1,0 +1,1 @@
+"""How well and how fast Markcut works: ``python -m benchmarks --help``."""

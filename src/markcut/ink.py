@@ -1,0 +1,309 @@
+"""Ink at the picture's own resolution, from YOLO's coarse mask and the picture's colours.
+
+The network says where ink is to a cell of 4 x 4 pixels of its input, which are up to 25 x 25 of a
+large picture, while strokes are 2 to 40 pixels wide. So the colours decide inside of those cells.
+Three clues are added up per pixel, as log-odds of being ink:
+
+- how sure the network is;
+- how much more frequent the pixel's colour is where the network sees ink than in a ring around;
+- how far the pixel's colour has gone from the background nearby towards the ink's mean colour.
+
+The colours are counted twice: first as the network weighs the pixels, then as the first result
+does. Nothing here knows about kinds of pens; outlined, transparent or grainy ink only spreads
+over more colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from markcut.geometry import Picture, Window
+from markcut.looks import Detection
+
+Floats = NDArray[np.float32]
+
+MAX_PIXELS = 100_000
+"""Pixels in and around the coarse mask beyond which a reduced copy is worked on."""
+
+_BOX_MARGIN = 1.5  # cells around its box in which a mark's ink is believed
+_NEAR = 0.3  # probability (of a cell or one beside it) from which a pixel may be ink
+_RING = 3  # cells around those pixels that count as the background nearby
+_FAINT = 0.1  # masks are scaled to reach 1, but not by more than the inverse of this
+_COARSE = 0.7  # probability from which ink is believed where colours do not tell
+_BACKGROUND = 30  # pixels that it takes to know the background's colours
+_SAMPLE = 15_000  # pixels from which colours are learned
+_BINS = 16  # per colour channel
+_RATIO = (-6.0, 8.0)  # limits of a colour's log-odds
+_ALPHA = (-0.3, 1.0)  # limits of the way from background to ink colour
+_FLAT = 400.0  # squared difference of two colours that are as good as the same
+_SPREAD = 1.5  # cells over which the background is averaged
+
+# Weights of: logit of the probability, colour's log-odds, way to the ink's colour, logit of the
+# probability two cells further inside; and the bias. Logistic regressions on generated scenes.
+_FIRST = (0.60, 0.94, 0.0, 0.0, -4.02)
+_SECOND = (0.43, 0.62, 3.69, 0.45, -3.42)
+_FINAL = (0.38, 0.68, 1.38, 0.23, -1.85)
+
+
+def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """The ink that ``detection`` means: a patch (h, w) and its origin (x0, y0) in the picture.
+
+    The patch is trimmed to the ink, which is never empty.
+    """
+    cells = _cells(detection)
+    count = np.count_nonzero(cells.far > 255 * _NEAR) * cells.size[0] * cells.size[1]
+    step = max(1, round(float(np.sqrt(count / MAX_PIXELS))))
+    x0, y0, x1, y1 = region = _pixels(detection, picture.shape[:2], step)
+    patch = picture[y0:y1, x0:x1]
+    if step > 1:
+        small = (max(1, (x1 - x0) // step), max(1, (y1 - y0) // step))
+        patch = np.asarray(cv2.resize(patch, small, interpolation=cv2.INTER_AREA), np.uint8)
+    ink = _ink(patch, cells, region)
+    if step > 1:
+        ink = np.asarray(cv2.resize(ink, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR))
+    return trimmed(ink > 127, (x0, y0))
+
+
+def trimmed(
+    ink: NDArray[np.bool_], origin: tuple[int, int]
+) -> tuple[NDArray[np.bool_], tuple[int, int]]:
+    """A patch without its empty border rows and columns, and where it begins then."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return ink[y0:y1, x0:x1], (origin[0] + int(x0), origin[1] + int(y0))
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Maps over the detection's cells, uint8 0..255."""
+
+    prob: NDArray[np.uint8]  # (ph, pw) probability
+    core: NDArray[np.uint8]  # its minimum over two cells around
+    near: NDArray[np.uint8]  # its maximum over one cell around
+    far: NDArray[np.uint8]  # its maximum over ring and all
+    origin: tuple[float, float]  # xy, pixels of the picture
+    size: tuple[float, float]  # of a cell, xy, pixels of the picture
+
+    def over(self, region: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """All four maps (h, w, 4), bilinearly, over ``region`` of the picture."""
+        h, w = shape
+        sx = (region[2] - region[0]) / w / self.size[0]
+        sy = (region[3] - region[1]) / h / self.size[1]
+        dx = (region[0] - self.origin[0]) / self.size[0] + 0.5 * sx - 0.5
+        dy = (region[1] - self.origin[1]) / self.size[1] + 0.5 * sy - 0.5
+        maps = np.stack([self.prob, self.core, self.near, self.far], axis=2)
+        return np.asarray(
+            cv2.warpAffine(
+                maps,
+                np.array([[sx, 0, dx], [0, sy, dy]]),
+                (w, h),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            ),
+            np.uint8,
+        )
+
+
+def _pixels(detection: Detection, size: tuple[int, int], step: int) -> Window:
+    """The whole pixels of the picture, (h, w) in size, that the detection's cells touch.
+
+    Its sides are multiples of ``step`` where the picture is that large: OpenCV averages whole
+    blocks several times as fast as others.
+    """
+    (y0, y1), (x0, x1) = (
+        _aligned(int(np.floor(begin)), int(np.ceil(end)), limit, step)
+        for begin, end, limit in zip(
+            detection.region[1::-1], detection.region[:1:-1], size, strict=True
+        )
+    )
+    return x0, y0, x1, y1
+
+
+def _aligned(begin: int, end: int, limit: int, step: int) -> tuple[int, int]:
+    begin, end = min(max(begin, 0), limit - 1), max(min(end, limit), 1)
+    length = max(1, end - begin)
+    length += -length % step
+    begin = max(0, min(begin, limit - length))
+    length = min(length, limit - begin)
+    return begin, begin + max(length - length % step, min(length, step))
+
+
+def _cells(detection: Detection) -> _Cells:
+    rows, columns = detection.prob.shape
+    x0, y0, x1, y1 = detection.region
+    size = ((x1 - x0) / columns, (y1 - y0) / rows)
+    box = detection.box.astype(np.float64)
+    inside_x = _inside(columns, (box[0] - x0) / size[0], (box[2] - x0) / size[0])
+    inside_y = _inside(rows, (box[1] - y0) / size[1], (box[3] - y0) / size[1])
+    prob = detection.prob * inside_x * inside_y[:, None]
+    seen = np.sort(prob[prob > 0.05])
+    top = float(seen[int(0.9 * len(seen))]) if len(seen) else 1.0
+    prob = np.minimum(prob * (255 / np.clip(top, _FAINT, 1.0)), 255).astype(np.uint8)
+    reach = 2 * (1 + _RING) + 1
+    return _Cells(
+        prob=prob,
+        core=np.asarray(cv2.erode(prob, np.ones((5, 5), np.uint8), borderValue=(0,)), np.uint8),
+        near=np.asarray(cv2.dilate(prob, np.ones((3, 3), np.uint8)), np.uint8),
+        far=np.asarray(cv2.dilate(prob, np.ones((reach, reach), np.uint8)), np.uint8),
+        origin=(x0, y0),
+        size=size,
+    )
+
+
+def _inside(count: int, begin: float, end: float) -> Floats:
+    """How much of each of ``count`` cells lies between ``begin`` and ``end``, and the margin."""
+    low = np.arange(count, dtype=np.float32)
+    share = np.minimum(low + 1, end + _BOX_MARGIN) - np.maximum(low, begin - _BOX_MARGIN)
+    return np.asarray(np.clip(share, 0, 1), np.float32)
+
+
+def _logits(edge: float) -> Floats:
+    p = np.clip(np.arange(256) / 255, edge, 1 - edge)
+    return np.log(p / (1 - p)).astype(np.float32)
+
+
+_LOGIT, _CORE_LOGIT = _logits(0.01), _logits(0.05)
+_NEIGHBOURS = (
+    sum(np.eye(_BINS, k=k) * w for k, w in ((-1, 0.25), (0, 0.5), (1, 0.25)))
+    + 0.25 * np.diag([1] + [0] * (_BINS - 2) + [1])  # the ends have one neighbour
+).astype(np.float32)
+
+
+def _ink(patch: Picture, cells: _Cells, region: Window) -> NDArray[np.uint8]:
+    """255 where ``patch``, the picture's ``region`` at any scale, is ink."""
+    height, width = patch.shape[:2]
+    prob, core, near, far = cv2.split(cells.over(region, (height, width)))
+    ink = np.zeros((height, width), np.uint8)
+    around = np.flatnonzero(far > _NEAR * 255)
+    band = np.flatnonzero(near > _NEAR * 255)
+    if len(around) - len(band) < _BACKGROUND:
+        ink[prob > _COARSE * 255] = 255
+    else:
+        sample = around[:: max(1, len(around) // _SAMPLE)]
+        block = cells.size[0] * width / (region[2] - region[0])
+        scene = _Patch(patch, np.asarray(prob, np.uint8), np.asarray(core, np.uint8), block)
+        score = _fitted(scene, sample, near.reshape(-1)[sample] > _NEAR * 255)(band)
+        ink.reshape(-1)[band[score > 0]] = 255
+        ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+    if not ink.any():
+        ink[prob == prob.max()] = 255
+    return ink
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """A piece of the picture and the coarse maps over it."""
+
+    rgb: Picture  # (h, w, 3)
+    prob: NDArray[np.uint8]  # (h, w)
+    core: NDArray[np.uint8]  # (h, w)
+    block: float  # side of a cell, pixels
+
+
+def _fitted(
+    patch: _Patch, sample: NDArray[np.int64], band: NDArray[np.bool_]
+) -> Callable[[NDArray[np.int64]], Floats]:
+    """Log-odds of being ink for any pixels, learned from a sample of which ``band`` may be ink."""
+    pixels = patch.rgb.reshape(-1, 3)[sample]
+    prob = patch.prob.reshape(-1)[sample]
+    colours = _colours(pixels)
+    sure, inner = _LOGIT[prob], _CORE_LOGIT[patch.core.reshape(-1)[sample]]
+    odds = _log_odds(colours, np.where(band, np.square(prob / np.float32(255)), 0), ~band)
+    post = _posterior(_score(_FIRST, sure, odds[colours], None, inner), band)
+    mean, nearby = _two_colours(patch, pixels, sample, post, np.where(prob < 128, post, 1))
+    way = _way(pixels, nearby.reshape(-1, 3)[sample], mean)
+    post = _posterior(_score(_SECOND, sure, odds[colours], way, inner), band)
+    odds = _log_odds(colours, np.square(post), np.square(1 - post))
+
+    def score(where: NDArray[np.int64]) -> Floats:
+        pixels = patch.rgb.reshape(-1, 3)[where]
+        return _score(
+            _FINAL,
+            _LOGIT[patch.prob.reshape(-1)[where]],
+            odds[_colours(pixels)],
+            _way(pixels, nearby.reshape(-1, 3)[where], mean),
+            _CORE_LOGIT[patch.core.reshape(-1)[where]],
+        )
+
+    return score
+
+
+def _score(
+    weights: tuple[float, ...], sure: Floats, odds: Floats, way: Floats | None, inner: Floats
+) -> Floats:
+    score = sure * np.float32(weights[0])
+    score += odds * np.float32(weights[1])
+    if way is not None:
+        score += way * np.float32(weights[2])
+    score += inner * np.float32(weights[3])
+    return np.asarray(score + np.float32(weights[4]), np.float32)
+
+
+def _posterior(score: Floats, band: NDArray[np.bool_]) -> Floats:
+    post = 1 / (1 + np.exp(-np.clip(score, -20, 20)))
+    return np.asarray(np.where(band, post, 0), np.float32)
+
+
+def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Which of the 16 x 16 x 16 colours each of ``pixels`` (n, 3) is nearest to."""
+    red, green, blue = (pixels >> 4).T
+    return np.asarray((red.astype(np.intp) << 8) | (green.astype(np.intp) << 4) | blue, np.intp)
+
+
+def _log_odds(colours: NDArray[np.intp], ink: NDArray[Any], other: NDArray[Any]) -> Floats:
+    """How much more frequent every colour is in ``ink`` than in ``other`` (weights), (4096,)."""
+    counts = np.stack([np.bincount(colours, weights, _BINS**3) for weights in (ink, other)])
+    totals = counts.sum(axis=1, keepdims=True) + 1e-6
+    unseen = 0.04 / totals.min()
+    share = _smooth(counts.astype(np.float32)).reshape(2, -1) / totals + unseen
+    return np.asarray(np.clip(np.log(share[0] / share[1]), *_RATIO), np.float32)
+
+
+def _smooth(counts: Floats) -> Floats:
+    """Each of (2, 16, 16, 16) counts shared with the next colours, every axis 1 : 2 : 1."""
+    for _ in range(3):
+        counts = (_NEIGHBOURS @ counts.reshape(2, _BINS, -1)).reshape(2, _BINS, _BINS, _BINS)
+        counts = counts.transpose(0, 2, 3, 1)
+    return counts
+
+
+def _two_colours(
+    patch: _Patch, pixels: NDArray[np.uint8], where: NDArray[np.int64], post: Floats, taken: Floats
+) -> tuple[Floats, Picture]:
+    """The ink's mean colour (3,), and the background's nearby at every pixel of the patch.
+
+    ``post`` weighs the ink's colours, ``(1 - taken) ** 4`` the background's.
+    """
+    values = pixels.astype(np.float32)
+    weights = np.square(post)
+    mean = np.einsum("i,ij->j", weights, values) / (weights.sum() + np.float32(1e-3))
+    height, width = patch.prob.shape
+    rows, columns = max(1, int(height / patch.block)), max(1, int(width / patch.block))
+    row, column = np.divmod(where, width)
+    index = row * rows // height * columns + column * columns // width
+    weights = np.square(np.square(1 - taken)) + np.float32(1e-4)
+
+    def spread(values: Floats) -> NDArray[Any]:
+        total = np.bincount(index, values, rows * columns).reshape(rows, columns)
+        return np.asarray(cv2.GaussianBlur(total, (0, 0), _SPREAD))
+
+    share = spread(weights) + 1e-9
+    nearby = np.stack([spread(values[:, c] * weights) / share for c in range(3)], axis=2)
+    small = np.clip(nearby, 0, 255).astype(np.uint8)
+    return mean, np.asarray(cv2.resize(small, (width, height)), np.uint8)
+
+
+def _way(pixels: NDArray[np.uint8], nearby: NDArray[np.uint8], mean: Floats) -> Floats:
+    """How far each pixel has gone from the background nearby (0) to the ink's mean colour (1)."""
+    background = nearby.astype(np.float32)
+    gone = pixels - background
+    difference = mean - background
+    square = np.einsum("ij,ij->i", difference, difference) + np.float32(_FLAT)
+    way = np.einsum("ij,ij->i", gone, difference) / square
+    return np.asarray(np.clip(way, *_ALPHA), np.float32)
