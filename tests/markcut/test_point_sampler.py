@@ -104,7 +104,7 @@ def arrow(angle: float, head: str, *, bend: float = 0.0) -> tuple[Mask, tuple[fl
 
 @pytest.mark.parametrize("head", ["vee", "filled", "half", "loose"])
 @pytest.mark.parametrize("bend", [0.0, 0.15, -0.15])
-@pytest.mark.parametrize("degrees", range(0, 360, 40))
+@pytest.mark.parametrize("degrees", range(0, 360, 72))
 def test_an_arrow_means_what_is_beyond_its_tip(head: str, bend: float, degrees: int) -> None:
     ink, (dx, dy) = arrow(np.deg2rad(degrees), head, bend=bend)
     thing = ellipse(SHAPE, (round(200 + 22 * dx), round(150 + 22 * dy)), (20, 20))

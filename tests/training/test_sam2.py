@@ -43,10 +43,10 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def batch(prompts: int) -> data.Batch:
-    views = data.Views(SIDE, SIDE, prompts=prompts, grow_at=0.0)
+def batch(prompts: int, *, progress: float = 1.0) -> data.Batch:
+    views = data.Views(SIDE, SIDE, prompts=prompts, grow_at=0.0, dense_until=0.5)
     rng = np.random.default_rng(1)
-    return data.collate([views(item(), rng, 1.0) for _ in range(2)])
+    return data.collate([views(item(), rng, progress) for _ in range(2)])
 
 
 def test_positive_points_lie_on_the_object_and_negative_ones_beside_it() -> None:
@@ -79,6 +79,7 @@ def test_mask_loss_prefers_the_true_mask_and_ignores_what_is_not_valid() -> None
     valid = torch.tensor([[True, False]])
     right = ((target * 2 - 1) * 8)[:, :, None].expand(-1, -1, 4, -1, -1)
     iou = torch.ones(1, 2, 4)
+    assert mask_loss(right, None, target, valid).total < 0.1
     good = mask_loss(right, iou, target, valid)
     bad = mask_loss(-right, iou, target, valid)
     assert good.total < 0.1 < bad.total
@@ -109,7 +110,8 @@ def test_a_step_trains_and_the_saved_files_load_upstream(
         final_side=SIDE,
         embedding_weight=1.0,
     )
-    dense, figures = task.loss(batch(0))
+    dense, figures = task.loss(batch(3, progress=0.1))
+    assert "direct" in figures
     assert "best" not in figures
     loss, figures = task.loss(batch(3))
     assert torch.isfinite(dense)
@@ -140,9 +142,12 @@ def test_answers_have_the_documented_shapes(small_config: Path) -> None:
     use = torch.zeros(2, 1, dtype=torch.bool)
     with torch.no_grad():
         features = path.encode(pixels)
-        logits, iou = path.decode(features, points, labels, masks, use)
+        logits, iou, tokens = path.decode(features, points, labels, masks, use)
+        direct, there = path.decode_directly(features, points[:, :, 0].long(), torch.nn.Identity())
     assert logits.shape == (2, 1, 4, SIDE // 4, SIDE // 4)
+    assert direct.shape == logits.shape
     assert iou.shape == (2, 1, 4)
+    assert tokens.shape == (2, 1, 4, there.shape[-1])
 
 
 def test_a_folder_of_pictures_with_masks_is_read(tmp_path: Path) -> None:
