@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markcut.agreement import agreement, cells_of, density
-from markcut.arrow import find_arrow
+from markcut.arrow import Arrow, find_arrow
 from markcut.beside import Beside, find_beside
 from markcut.interior import interior
 from markcut.meaning import meaning
@@ -25,8 +25,10 @@ _OUTSIDE = 0.25  # what is nearer to the loop, outside, shows what is not meant
 _GOOD = 0.5  # of the best score: where further points may lie
 
 # at: of the picture's diagonal, how far beyond an arrow's tip
-_BEYOND = (0.005, 0.0, 0.013, 0.026, 0.042)
+_BEYOND = (0.0, 0.010, 0.013, 0.026, 0.042)  # the second is the usual one
 _FARTHEST = 0.06
+_SHAFT = 0.6  # of the arrow's length, from its tail
+_GROUND, _NO_GROUND = 0.3, 0.1  # shares of the ground that have a cell's colour
 
 # on: in sizes of the ink (its deviation plus its stroke)
 _CLOSE = 0.3  # cells this much farther than the nearest free one are as good
@@ -49,7 +51,7 @@ def hypotheses(view: View, kind: int, *, rng: np.random.Generator, most: int) ->
         free = ~view.ink
     way = meaning(kind, view.own)
     if way == "at":
-        return _beyond_tip(view, free, most)
+        return _beyond_tip(view, free, rng, most)
     if way == "round":
         inside = interior(view.own)
         if (inside & free).any():
@@ -80,7 +82,7 @@ def _inside(
     return found
 
 
-def _beyond_tip(view: View, free: Mask, most: int) -> list[Hypothesis]:
+def _beyond_tip(view: View, free: Mask, rng: np.random.Generator, most: int) -> list[Hypothesis]:
     arrow = find_arrow(view.own)
     steps = np.arange(0.0, _FARTHEST * view.diagonal + 0.2 * arrow.length + 8, 0.5)
     ray = np.round(arrow.tip + steps[:, None] * arrow.heading).astype(int)
@@ -90,11 +92,28 @@ def _beyond_tip(view: View, free: Mask, most: int) -> list[Hypothesis]:
     ray, steps = ray[clear], steps[clear]
     if not len(ray):
         return [(_nearest(free, arrow.tip + 2 * arrow.heading)[None], None)]
-    beyond = [int(np.abs(steps - steps[0] - at * view.diagonal).argmin()) for at in _BEYOND]
-    found: list[Hypothesis] = [(ray[[at]].astype(np.float64), None) for at in dict.fromkeys(beyond)]
-    if most > 1 and beyond[2] > beyond[0]:
-        found.append((ray[[beyond[0], beyond[2]]].astype(np.float64), None))
+    at = [int(np.abs(steps - steps[0] - beyond * view.diagonal).argmin()) for beyond in _BEYOND]
+    cells = ray[list(dict.fromkeys(at))]
+    # where the ground along the shaft goes on beyond the tip, the thing begins where it ends
+    ground = free & _beside_shaft(view, arrow)
+    seen = density(view.colours, cells, like=ground, rng=rng)
+    first = min(1, len(cells) - 1)
+    if seen[first] > _GROUND:
+        first += int((seen[first:] < _NO_GROUND).argmax())
+    order = [first, *(index for index in range(len(cells)) if index != first)]
+    found: list[Hypothesis] = [(cells[[index]].astype(np.float64), None) for index in order]
+    if most > 1 and first + 1 < len(cells):
+        found.append((cells[first : first + 2].astype(np.float64), None))
     return found
+
+
+def _beside_shaft(view: View, arrow: Arrow) -> Mask:
+    """Cells left and right of the part of an arrow that is certainly no head."""
+    height, width = view.own.shape
+    chord = (arrow.tip - arrow.tail) / max(arrow.length, 1.0) ** 2
+    x, y = np.arange(width) - arrow.tail[0], np.arange(height) - arrow.tail[1]
+    along = y[:, None] * chord[1] + x * chord[0]
+    return np.asarray((distance_to(view.own) < 2 * view.stroke + 5) & (along < _SHAFT), np.bool_)
 
 
 def _on(view: View, free: Mask, rng: np.random.Generator, most: int) -> list[Hypothesis]:

@@ -32,10 +32,12 @@ MAX_PIXELS = 100_000
 """Pixels in and around the coarse mask beyond which a reduced copy is worked on."""
 
 _BOX_MARGIN = 1.5  # cells around its box in which a mark's ink is believed
+_BOX_SHARE = 0.06  # of the box's longer side, on top
 _NEAR = 0.3  # probability (of a cell or one beside it) from which a pixel may be ink
 _RING = 3  # cells around those pixels that count as the background nearby
 _FAINT = 0.1  # masks are scaled to reach 1, but not by more than the inverse of this
-_COARSE = 0.7  # probability from which ink is believed where colours do not tell
+_COARSE = 0.8  # probability from which ink is believed where colours do not tell
+_GAP = 2  # cells around refined ink in which they do
 _BACKGROUND = 30  # pixels that it takes to know the background's colours
 _SAMPLE = 15_000  # pixels from which colours are learned
 _BINS = 16  # per colour channel
@@ -139,8 +141,10 @@ def _cells(detection: Detection) -> _Cells:
     x0, y0, x1, y1 = detection.region
     size = ((x1 - x0) / columns, (y1 - y0) / rows)
     box = detection.box.astype(np.float64)
-    inside_x = _inside(columns, (box[0] - x0) / size[0], (box[2] - x0) / size[0])
-    inside_y = _inside(rows, (box[1] - y0) / size[1], (box[3] - y0) / size[1])
+    slack = _BOX_SHARE * max(box[2] - box[0], box[3] - box[1])
+    low, high = box[:2] - (x0, y0) - slack, box[2:] - (x0, y0) + slack
+    inside_x = _inside(columns, low[0] / size[0], high[0] / size[0])
+    inside_y = _inside(rows, low[1] / size[1], high[1] / size[1])
     prob = detection.prob * inside_x * inside_y[:, None]
     seen = np.sort(prob[prob > 0.05])
     top = float(seen[int(0.9 * len(seen))]) if len(seen) else 1.0
@@ -191,9 +195,23 @@ def _ink(patch: Picture, cells: _Cells, region: Window) -> NDArray[np.uint8]:
         score = _fitted(scene, sample, near.reshape(-1)[sample] > _NEAR * 255)(band)
         ink.reshape(-1)[band[score > 0]] = 255
         ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+        _fill_gaps(ink, np.asarray(prob, np.uint8), block)
     if not ink.any():
         ink[prob == prob.max()] = 255
     return ink
+
+
+def _fill_gaps(ink: NDArray[np.uint8], prob: NDArray[np.uint8], block: float) -> None:
+    """Believe the network, in place, where it is certain and no ink was found anywhere near."""
+    height, width = ink.shape
+    size = (max(1, int(width / block)), max(1, int(height / block)))
+    found = (cv2.resize(ink, size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    reach = np.ones((2 * _GAP + 1, 2 * _GAP + 1), np.uint8)
+    certain = cv2.resize(prob, size, interpolation=cv2.INTER_AREA) > _COARSE * 255
+    gaps = certain & (cv2.dilate(found, reach) == 0)
+    if gaps.any():
+        wide = cv2.resize(gaps.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        ink[(wide > 0) & (prob > _COARSE * 255)] = 255
 
 
 @dataclass(frozen=True)

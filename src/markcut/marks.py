@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from markcut.contracts import KINDS
 from markcut.geometry import Picture, Window
-from markcut.ink import refine_ink
+from markcut.ink import refine_ink, trimmed
 from markcut.looks import Detection, crop_windows, detections
+from markcut.sightings import Sighting, group_sightings, sighting
 
 __all__ = [
     "Detection",
@@ -19,14 +20,15 @@ __all__ = [
     "Window",
     "crop_windows",
     "detections",
+    "ink_with_margin",
     "merge",
 ]
 
-_BORDER = 0.015  # of a window's side: what comes nearer to its border is cut by it
-_CUT = 0.7  # belief in what the border cuts
-_UNCONFIRMED = 0.6  # belief in what a nearer look did not show
-_ALIKE = 0.4  # IoU of two boxes of one mark
-_WITHIN = 0.8  # part of a box inside of another one
+_PIECES = 4  # of a mark that no look shows whole
+_DOUBLE = 0.6  # part of one mark's ink that is another's too
+_EQUAL = 2  # decimals in which scores differ, when marks are put in order
+
+Patch = tuple[NDArray[np.bool_], tuple[int, int]]  # and its origin (x0, y0)
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,20 @@ class Mark:
         return full
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A detection with what decides between several of the same mark."""
+def ink_with_margin(mark: Mark, pixels: float, *, height: int, width: int) -> Patch:
+    """The ink and everything within ``pixels`` of it: a patch and its origin (x0, y0).
 
-    detection: Detection
-    cut: bool  # by its window's border
-    cell: float  # pixels of the picture per cell of the mask
+    The patch is clipped to the picture, which is (height, width). What must be off the ink for
+    sure (soft edges, JPEG's ringing) should stay out of this.
+    """
+    reach = int(np.ceil(max(pixels, 0.0)))
+    x, y = mark.origin
+    rows, columns = mark.ink.shape
+    x0, y0 = max(x - reach, 0), max(y - reach, 0)
+    x1, y1 = min(x + columns + reach, width), min(y + rows + reach, height)
+    free = np.ones((y1 - y0, x1 - x0), np.uint8)
+    free[y - y0 : y - y0 + rows, x - x0 : x - x0 + columns] = ~mark.ink
+    return cv2.distanceTransform(free, cv2.DIST_L2, 5) <= pixels, (x0, y0)
 
 
 def merge(
@@ -64,79 +73,56 @@ def merge(
     *,
     threshold: float,
     max_marks: int,
+    windows: Sequence[Window] = (),
 ) -> list[Mark]:
-    """The marks that ``whole`` and ``crops`` show together, best first, at most ``max_marks``.
+    """The marks that ``whole`` and ``crops`` show together, at most ``max_marks``.
 
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
-    possibly below ``threshold``, which a mark's combined score must reach. The same mark seen
-    twice counts once: the finest look that has all of it gives the ink, all looks vote for its
-    kind. What a nearer look could see and did not is believed less.
+    possibly below ``threshold``, which a mark's combined score must reach. ``windows`` are those
+    that YOLO looked at, for those where it saw nothing: what a nearer look could see and did not
+    is believed less. The same mark seen several times counts once: all looks vote for its kind,
+    the finest that has all of it gives the ink. Ordered by score, equal ones from left to right.
     """
     height, width = picture.shape[:2]
-    windows = sorted({d.window for d in crops})
-    seen = [_seen(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
-    seen.sort(key=lambda s: (s.cut, -s.detection.score))
-    groups: list[list[_Seen]] = []
-    for one in seen:
-        for group in groups:
-            if any(_same(one, other) for other in group):
-                group.append(one)
-                break
-        else:
-            groups.append([one])
-    found: list[tuple[float, _Seen, int]] = []
+    seen = [sighting(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
+    looked = sorted({d.window for d in crops} | set(windows))
+    groups = [group for group in group_sightings(seen) if group.score(looked) >= threshold]
+    groups.sort(key=lambda g: (-g.score(looked), float(g.best.box[0])))
+    marks: list[Mark] = []
     for group in groups:
-        score = max(s.detection.score * (_CUT if s.cut else 1.0) for s in group)
-        doubted = any(
-            _inside(group[0].detection.box, window) and window != s.detection.window
-            for window in windows
-            for s in group
-        )
-        if doubted and len(group) == 1 and not group[0].cut:
-            score *= _UNCONFIRMED
-        if score < threshold:
+        if len(marks) == max_marks:
+            break
+        ink, (x, y) = _ink(picture, group.pieces())
+        if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
-        votes = np.zeros(len(KINDS))
-        for one in group:
-            votes[one.detection.kind] += one.detection.score * (_CUT if one.cut else 1.0)
-        best = min(group, key=lambda s: (s.cut, s.detection.score < 0.5 * score, s.cell))
-        found.append((float(score), best, int(votes.argmax())))
-    found.sort(key=lambda f: (-round(f[0], 4), float(f[1].detection.box[0])))
-    marks = []
-    for score, best, kind in found[:max_marks]:
-        ink, (x, y) = refine_ink(picture, best.detection)
         box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-        marks.append(Mark(kind=kind, score=score, box=box, ink=ink, origin=(x, y)))
-    return marks
+        marks.append(Mark(group.kind, group.score(looked), box, ink, (x, y)))
+    return sorted(marks, key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
 
 
-def _seen(detection: Detection, height: int, width: int) -> _Seen:
-    x0, y0, x1, y1 = detection.window
-    margin = _BORDER * max(x1 - x0, y1 - y0)
-    box = detection.box
-    cut = bool(
-        (x0 > 0 and box[0] < x0 + margin)
-        or (y0 > 0 and box[1] < y0 + margin)
-        or (x1 < width and box[2] > x1 - margin)
-        or (y1 < height and box[3] > y1 - margin)
-    )
-    across = detection.region[2] - detection.region[0]
-    return _Seen(detection, cut, across / max(1, detection.prob.shape[1]))
+def _ink(picture: Picture, pieces: Sequence[Sighting]) -> Patch:
+    """The ink of all pieces of one mark together."""
+    patches = [refine_ink(picture, piece.detection) for piece in pieces[:_PIECES]]
+    if len(patches) == 1:
+        return patches[0]
+    x0, y0 = (min(origin[axis] for _, origin in patches) for axis in (0, 1))
+    x1 = max(x + ink.shape[1] for ink, (x, _) in patches)
+    y1 = max(y + ink.shape[0] for ink, (_, y) in patches)
+    joined = np.zeros((y1 - y0, x1 - x0), np.bool_)
+    for ink, (x, y) in patches:
+        joined[y - y0 : y - y0 + ink.shape[0], x - x0 : x - x0 + ink.shape[1]] |= ink
+    return trimmed(joined, (x0, y0))
 
 
-def _same(one: _Seen, other: _Seen) -> bool:
-    """Whether two looks show one mark: boxes alike, or a part of a mark beside all of it."""
-    a, b = one.detection.box.astype(np.float64), other.detection.box.astype(np.float64)
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = float(np.prod(np.maximum(high - low, 0)))
-    areas = [max(float(np.prod(v[2:] - v[:2])), 1e-9) for v in (a, b)]
-    if common / (sum(areas) - common) > _ALIKE:
-        return True
-    within = common / min(areas)
-    alike = one.detection.kind == other.detection.kind or one.cut or other.cut
-    return within > _WITHIN and alike and (one.cut or other.cut or min(areas) > 0.3 * max(areas))
-
-
-def _inside(box: NDArray[np.float32], window: Window) -> bool:
-    x0, y0, x1, y1 = window
-    return bool(x0 <= box[0] and y0 <= box[1] and box[2] <= x1 and box[3] <= y1)
+def _doubles(mark: Mark, ink: NDArray[np.bool_], origin: tuple[int, int]) -> bool:
+    """Whether most of one's ink is the other's."""
+    (x, y), (u, v) = origin, mark.origin
+    left, top = max(x, u), max(y, v)
+    right = min(x + ink.shape[1], u + mark.ink.shape[1])
+    bottom = min(y + ink.shape[0], v + mark.ink.shape[0])
+    if right <= left or bottom <= top:
+        return False
+    mine = ink[top - y : bottom - y, left - x : right - x]
+    other = mark.ink[top - v : bottom - v, left - u : right - u]
+    least = min(np.count_nonzero(ink), np.count_nonzero(mark.ink))
+    return bool(np.count_nonzero(mine & other) > _DOUBLE * least)

@@ -21,22 +21,21 @@ from markcut.mask_shape import clean, to_picture
 from markcut.point_sampler import FOREGROUND, Prompts
 
 _EVERYWHERE = {
-    "iou": 1.0,
-    "object": 0.2,
-    "stability": 0.3,
-    "prompts": 0.3,
-    "own_prompts": 0.5,
-    "consensus": 0.4,
-    "ink_iou": -0.6,
-    "border": -0.6,
+    "iou": 0.5,
+    "object": 0.1,
+    "stability": 0.2,
+    "prompts": 0.1,
+    "own_prompts": 0.3,
+    "consensus": 0.7,
+    "border": -0.8,
     "first": 0.05,
 }
 WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "round": {**_EVERYWHERE, "inside": 0.8, "fill": 0.4},
+        "round": {**_EVERYWHERE, "inside": 0.8, "fill": 0.5},
         "at": {**_EVERYWHERE, "on_ink": -0.2},
-        "on": {**_EVERYWHERE, "on_ink": 0.3},
-        "beside": {**_EVERYWHERE, "on_ink": -0.3},
+        "on": {**_EVERYWHERE, "on_ink": 0.4},
+        "beside": {**_EVERYWHERE, "on_ink": -0.2},
     }
 )
 """What every feature adds to a candidate's score, by how the mark says what it means."""

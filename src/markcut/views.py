@@ -21,8 +21,9 @@ Mask = NDArray[np.bool_]
 
 _CELLS = 192  # a view is at most this wide and high
 _POOL = 16  # largest factor at which one pixel of ink still shows in an 8-bit average
-_LEAST_MARGIN = 2.0  # px kept from ink: soft edges, ringing
-_MARGIN_SHARE = 0.15  # of the stroke width, on top
+_LEAST_MARGIN = 1.5  # px kept from ink: soft edges, ringing
+_FINEST = 0.0015  # of the diagonal, kept too: about what the networks can tell apart
+_MARGIN_SHARE = 0.08  # of the stroke width, on top
 
 _HOLES = 0.5  # of the stroke width: half the width of gaps in the ink that are ink in truth
 _FRINGE = 0.6  # of the stroke width: how far overlooked ink is looked for
@@ -100,6 +101,7 @@ def look(picture: Picture, marks: Sequence[Mark], index: int, *, reach: float) -
     shape = (-(-(window[3] - window[1]) // stride), -(-(window[2] - window[0]) // stride))
     ink, near = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     stroke = 1.0
+    least = max(_LEAST_MARGIN, _FINEST * float(np.hypot(height, width)))
     for other, drawn in enumerate(marks):
         cells = ink_cells(drawn, window, stride)
         if other == index:
@@ -110,7 +112,7 @@ def look(picture: Picture, marks: Sequence[Mark], index: int, *, reach: float) -
         if other == index:
             stroke = width_here
         ink |= cells
-        near |= _grown(cells, (_LEAST_MARGIN + _MARGIN_SHARE * width_here * stride) / stride)
+        near |= _grown(cells, least / stride + _MARGIN_SHARE * width_here)
     rows = np.minimum(np.arange(shape[0]) * stride + window[1] + stride // 2, window[3] - 1)
     columns = np.minimum(np.arange(shape[1]) * stride + window[0] + stride // 2, window[2] - 1)
     sampled = picture[rows[:, None], columns]

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dense-until",
         type=float,
         default=0.4,
-        help="part of the time in which the encoder learns alone, without prompts (%(default)s)",
+        help="part of the time before prompts and the decoder's transformer join (%(default)s)",
     )
     parser.add_argument("--learning-rate", type=float, default=8e-4, help="default: %(default)s")
     parser.add_argument("--embedding-weight", type=float, default=1.0, help="default: %(default)s")

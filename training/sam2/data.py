@@ -44,6 +44,11 @@ class Batch:
     use_mask: Tensor
     anchors: Tensor  # int64 (B, A, 2)
     valid: Tensor  # bool (B, K)
+    prompted: bool  # whether the prompts are to be used
+
+
+Sample = tuple[NDArray[np.uint8], NDArray[np.int32], Prompts, bool]
+"""Pixels (s, s, 3), instances (s, s), prompts, and whether they are to be used yet."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +150,12 @@ class Views:
     final_side: int
     prompts: int
     grow_at: float  # part of the time after which views have the final side
-    dense_until: float = 0.0  # part of the time without prompts: the encoder learns alone
+    dense_until: float = 0.0  # part of the time without prompts
 
     def side(self, progress: float) -> int:
         return self.final_side if progress >= self.grow_at else self.early_side
 
-    def __call__(
-        self, item: Item, rng: np.random.Generator, progress: float
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], Prompts]:
+    def __call__(self, item: Item, rng: np.random.Generator, progress: float) -> Sample:
         side = self.side(progress)
         cut = _window(item.instances, rng, side=side, whole=progress >= self.grow_at)
         picture = item.marked if rng.random() < 0.65 else item.clean
@@ -167,10 +170,10 @@ class Views:
             instances,
             np.ascontiguousarray(ink),
             rng,
-            prompts=0 if progress < self.dense_until else self.prompts,
+            prompts=self.prompts,
             anchors=ANCHORS,
         )
-        return pixels, instances, drawn
+        return pixels, instances, drawn, progress >= self.dense_until
 
 
 def _window(
@@ -211,7 +214,7 @@ def _recoloured(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     return out
 
 
-def collate(samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.int32], Prompts]]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
     def stack(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
         return torch.from_numpy(np.stack(arrays))
 
@@ -227,10 +230,9 @@ def collate(samples: Sequence[tuple[NDArray[np.uint8], NDArray[np.int32], Prompt
         use_mask=stack([p.use_mask for p in drawn]),
         anchors=stack([p.anchors for p in drawn]).long(),
         valid=stack([p.valid for p in drawn]),
+        prompted=all(s[3] for s in samples),
     )
 
 
-def recipe(
-    items: SceneItems | FolderItems, views: Views, batch_size: int
-) -> Recipe[Item, tuple[NDArray[np.uint8], NDArray[np.int32], Prompts]]:
+def recipe(items: SceneItems | FolderItems, views: Views, batch_size: int) -> Recipe[Item, Sample]:
     return Recipe(item=items, sample=views, collate=collate, batch_size=lambda progress: batch_size)

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_CLICK_SHARPNESS = 2.5
 _COARSE = 0.3  # coarse levels start quietly: what they know comes later
 _MIX = 0.5  # how much of the attended values a block adds at first
 
@@ -32,12 +31,11 @@ def initialise(sam: Any) -> None:
         _self_attention(block.attn)
     for level in sam.image_encoder.neck.convs[:-1]:
         level.conv.weight.mul_(_COARSE)
-    transformer = sam.sam_mask_decoder.transformer
-    for layer in transformer.layers:
-        _values(layer.self_attn)
-        _click_attention(layer.cross_attn_token_to_image)
-        _values(layer.cross_attn_image_to_token)
-    _click_attention(transformer.final_attn_token_to_image)
+    for layer in sam.sam_mask_decoder.transformer.layers:
+        # the picture's tokens start as they are: what the decoder learns without its
+        # transformer (ImagePath.decode_directly) then holds with it
+        layer.cross_attn_image_to_token.out_proj.weight.zero_()
+        layer.cross_attn_image_to_token.out_proj.bias.zero_()
 
 
 def _orthogonal(rows: int, columns: int) -> Tensor:
@@ -55,25 +53,6 @@ def _self_attention(attention: Any) -> None:
     else:
         attention.proj.weight.mul_(_MIX)
     attention.proj.bias.zero_()
-
-
-def _values(attention: Any) -> None:
-    inner, dim = attention.internal_dim, attention.embedding_dim
-    value = _orthogonal(inner, dim)
-    attention.v_proj.weight.copy_(value)
-    attention.out_proj.weight.copy_(_MIX * value.T)
-    for layer in (attention.v_proj, attention.out_proj):
-        layer.bias.zero_()
-
-
-def _click_attention(attention: Any) -> None:
-    """A token attends to where its position encoding points."""
-    _values(attention)
-    attention.out_proj.weight.div_(_MIX)
-    query = _CLICK_SHARPNESS * _orthogonal(attention.internal_dim, attention.embedding_dim)
-    for layer in (attention.q_proj, attention.k_proj):
-        layer.weight.copy_(query)
-        layer.bias.zero_()
 
 
 def _patch_embedding(conv: nn.Conv2d) -> None:

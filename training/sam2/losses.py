@@ -30,7 +30,9 @@ def balanced_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
     return (inside + outside) / 2
 
 
-def mask_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor, valid: Tensor) -> MaskLoss:
+def mask_loss(
+    logits: Tensor, predicted_iou: Tensor | None, target: Tensor, valid: Tensor
+) -> MaskLoss:
     """Cross-entropy and dice, of masks 1..3 the best one's (Segment Anything), IoU regression.
 
     ``logits [B, K, 4, h, w]``, ``predicted_iou [B, K, 4]``, ``target [B, K, h, w]``,
@@ -48,15 +50,13 @@ def mask_loss(logits: Tensor, predicted_iou: Tensor, target: Tensor, valid: Tens
         union = (hard | truth).sum((-2, -1)).clamp_min(1)
         iou = (hard & truth).sum((-2, -1)) / union
     several = each[..., 1:]
-    per_prompt = (
-        each[..., 0]
-        + several.min(-1).values
-        + _ALL_MASKS * several.sum(-1)
-        + _IOU * (predicted_iou - iou).square().sum(-1)
-    )
+    per_prompt = each[..., 0] + several.min(-1).values + _ALL_MASKS * several.sum(-1)
+    if predicted_iou is not None:
+        per_prompt = per_prompt + _IOU * (predicted_iou - iou).square().sum(-1)
     weight = valid.float()
     count = weight.sum().clamp_min(1)
-    picked = iou.gather(-1, predicted_iou.argmax(-1, keepdim=True)).squeeze(-1)
+    quality = iou if predicted_iou is None else predicted_iou
+    picked = iou.gather(-1, quality.argmax(-1, keepdim=True)).squeeze(-1)
 
     def mean(values: Tensor) -> float:
         return float((values * weight).sum() / count)

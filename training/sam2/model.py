@@ -70,8 +70,10 @@ class ImagePath(nn.Module):
         use_mask: Tensor,
         *,
         corner: tuple[int, int] = (0, 0),
-    ) -> tuple[Tensor, Tensor]:
-        """``points [B, K, P, 2]`` px, ``labels [B, K, P]``, ``masks [B, K, 1, s/4, s/4]`` logits,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Also returns the mask tokens ``[B, K, 4, d_model]`` behind the masks.
+
+        ``points [B, K, P, 2]`` px, ``labels [B, K, P]``, ``masks [B, K, 1, s/4, s/4]`` logits,
         ``use_mask [B, K]`` bool: where ``masks`` counts."""
         sam, prompts, decoder = self.sam, self.sam.sam_prompt_encoder, self.sam.sam_mask_decoder
         x, y = corner
@@ -96,7 +98,7 @@ class ImagePath(nn.Module):
             return feature.repeat_interleave(k, 0)
 
         with sdpa_kernel(SDPBackend.MATH):
-            logits, iou, _, _ = decoder.predict_masks(
+            logits, iou, tokens, _ = decoder.predict_masks(
                 image_embeddings=repeat(embed),
                 image_pe=place,
                 sparse_prompt_embeddings=sparse,
@@ -104,7 +106,40 @@ class ImagePath(nn.Module):
                 repeat_image=False,
                 high_res_features=[repeat(f) for f in high],
             )
-        return logits.unflatten(0, (b, k)).float(), iou.unflatten(0, (b, k)).float()
+        return (
+            logits.unflatten(0, (b, k)).float(),
+            iou.unflatten(0, (b, k)).float(),
+            tokens.unflatten(0, (b, k)).float(),
+        )
+
+    def decode_directly(
+        self, features: list[Tensor], anchors: Tensor, router: nn.Module
+    ) -> tuple[Tensor, Tensor]:
+        """The decoder without its transformer: what it says when told where to look.
+
+        ``anchors [B, K, 2]`` xy px, a place inside every object. The image feature there goes
+        through ``router`` (d_model -> d_model) and stands in for the mask tokens; everything
+        behind the transformer is the decoder's own. Returns mask logits ``[B, K, 4, s/4, s/4]``
+        and the stand-in tokens ``[B, K, d_model]``.
+        """
+        decoder = self.sam.sam_mask_decoder
+        embed = features[2]
+        if self.sam.directly_add_no_mem_embed:
+            embed = embed + self.sam.no_mem_embed.reshape(1, -1, 1, 1)
+        image = embed.flatten(2).transpose(1, 2)
+        for layer in decoder.transformer.layers:
+            image = layer.norm4(image)
+        grid = image.transpose(1, 2).view_as(embed)
+        first, norm, act, second, last = decoder.output_upscaling
+        fine = act(norm(first(grid) + decoder.conv_s1(features[1])))
+        fine = last(second(fine) + decoder.conv_s0(features[0]))  # [B, C / 8, s/4, s/4]
+        cells = (anchors // 16).clamp(max=embed.shape[-1] - 1)
+        index = cells[..., 1] * embed.shape[-1] + cells[..., 0]
+        there = image.gather(1, index[..., None].expand(-1, -1, image.shape[-1]))
+        tokens = decoder.transformer.norm_final_attn(router(there))
+        filters = torch.stack([mlp(tokens) for mlp in decoder.output_hypernetworks_mlps], 2)
+        logits = torch.einsum("bkmc,bchw->bkmhw", filters.float(), fine.float())
+        return logits, tokens.float()
 
 
 def save(sam: nn.Module, config: Path, folder: Path) -> None:

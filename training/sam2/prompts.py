@@ -26,7 +26,7 @@ class Prompts:
     labels: NDArray[np.int32]  # (K, MAX_POINTS)
     masks: NDArray[np.float32]  # (K, 1, s/4, s/4) logits
     use_mask: NDArray[np.bool_]  # (K,)
-    anchors: NDArray[np.int32]  # (A, 2) xy px
+    anchors: NDArray[np.int32]  # (A, 2) xy px; the first K lie in the objects meant
     valid: NDArray[np.bool_]  # (K,) False: the view holds nothing to click
 
 
@@ -138,7 +138,7 @@ def draw(
         labels=labels,
         masks=masks,
         use_mask=use_mask,
-        anchors=_anchors(view, rng, anchors),
+        anchors=_anchors(view, chosen, rng, anchors),
         valid=np.full(prompts, view.ids.size > 0),
     )
 
@@ -176,10 +176,16 @@ def _earlier_mask(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[
     return logits.astype(np.float32)
 
 
-def _anchors(view: _View, rng: np.random.Generator, count: int) -> NDArray[np.int32]:
+def _anchors(
+    view: _View, chosen: NDArray[np.int32], rng: np.random.Generator, count: int
+) -> NDArray[np.int32]:
     flat = np.empty(count, np.int64)
     for i in range(count):
-        if view.ids.size and rng.random() < 0.85:
+        if view.ids.size and i < len(chosen):
+            pixels = view.pixels[int(chosen[i])]
+            depth = view.depth.ravel()[pixels]
+            flat[i] = rng.choice(pixels[depth >= 0.5 * depth.max()])
+        elif view.ids.size and rng.random() < 0.85:
             flat[i] = rng.choice(view.pixels[int(rng.choice(view.ids))])
         else:
             flat[i] = rng.integers(view.side * view.side)

@@ -17,6 +17,7 @@ from training.sam2.model import ImagePath, save
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _EMBEDDING = 16
+_ROUTING = 0.5
 
 
 class Heads(nn.Module):
@@ -27,6 +28,7 @@ class Heads(nn.Module):
         self.path = ImagePath(sam)
         self.embeddings = nn.ModuleList(nn.Conv2d(d_model, _EMBEDDING, 1) for _ in range(2))
         self.border = nn.Conv2d(d_model, 1, 1)
+        self.router = nn.Linear(d_model, d_model)
         self.biases = nn.Parameter(torch.ones(2))
 
 
@@ -59,10 +61,20 @@ class Sam2Task:
         features = model.path.encode(normalised(batch.pixels))
         dense, figures = self._dense_loss(features, batch)
         total = self._embedding_weight * dense
-        if batch.labels.shape[1]:
+        with torch.autocast("cpu", enabled=False):
+            targets = batch.targets.float() / 255
+        count = targets.shape[1]
+        direct, tokens = model.path.decode_directly(
+            features, batch.anchors[:, :count], model.router
+        )
+        with torch.autocast("cpu", enabled=False):
+            masks = mask_loss(direct, None, targets, batch.valid)
+        total = total + masks.total
+        figures |= {"direct": masks.best_iou}
+        if batch.prompted:
             free = (int(model.path.sam.image_size) - batch.pixels.shape[-1]) // 16
             corner = torch.randint(free + 1, (2,)).tolist()
-            logits, iou = model.path.decode(
+            logits, iou, answers = model.path.decode(
                 features,
                 batch.points,
                 batch.labels,
@@ -71,12 +83,15 @@ class Sam2Task:
                 corner=(corner[0], corner[1]),
             )
             with torch.autocast("cpu", enabled=False):
-                masks = mask_loss(logits, iou, batch.targets.float() / 255, batch.valid)
-            total = total + masks.total
+                masks = mask_loss(logits, iou, targets, batch.valid)
+                routing = (answers - tokens.detach()[:, :, None]).square().mean((-2, -1))
+                routing = routing[batch.valid].mean() if batch.valid.any() else routing.sum() * 0
+            total = total + masks.total + _ROUTING * routing
             figures |= {
                 "single": masks.single_iou,
                 "best": masks.best_iou,
                 "picked": masks.picked_iou,
+                "routing": float(routing.detach()),
             }
         return total, figures
 
@@ -101,7 +116,7 @@ class Sam2Task:
         found: dict[str, list[Tensor]] = {"single": [], "best": [], "picked": []}
         for batch in self._held_out:
             features = model.path.encode(normalised(batch.pixels))
-            logits, predicted = model.path.decode(
+            logits, predicted, _ = model.path.decode(
                 features, batch.points, batch.labels, batch.masks, batch.use_mask
             )
             side = batch.pixels.shape[-1]

@@ -1,0 +1,98 @@
+"""Reading checkpoints without running anything that is hidden in them, and rounding weights."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from export.errors import ExportError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether ``source`` can be a hub's ``owner/name``."""
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_torch_file(
+    path: Path, *, flag: str, known: Callable[[str], Callable[..., Any] | None] = lambda name: None
+) -> Any:
+    """What ``torch.save`` wrote to ``path``, on the CPU: tensors, plain containers, and no code.
+
+    ``known`` gives what else may occur, by dotted name (None: refused); classes that it gives are
+    made empty and filled with attributes. Raises :class:`ExportError` that begins with the option
+    ``flag``: no such file, not whole, or something that ``known`` refuses.
+    """
+    if not path.is_file():
+        raise ExportError(f"{flag}: {path} does not exist; name a checkpoint file (.pt)")
+    try:
+        needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+        allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+        refused = []
+        for name in needed:
+            found = known(name)
+            if found is None:
+                refused.append(name)
+            else:
+                allowed.append((found, name))
+        if refused:
+            raise ExportError(
+                f"{flag}: {path} asks for {', '.join(refused[:3])} beside weights, which could run "
+                "code hidden in the file; expected a checkpoint as its project writes it"
+            )
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except ExportError:
+        raise
+    except Exception as error:  # zip, pickle and torch raise many kinds on damaged files
+        raise ExportError(
+            f"{flag}: {path} is no whole torch checkpoint ({short(error)}); copy it again"
+        ) from None
+
+
+def module_class(name: str, *packages: str) -> type[nn.Module] | None:
+    """The class of the dotted ``name``, if it is an ``nn.Module`` from one of ``packages``."""
+    module, _, attribute = name.rpartition(".")
+    if not any(module == package or module.startswith(f"{package}.") for package in packages):
+        return None
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, nn.Module) else None
+
+
+@torch.no_grad()
+def round_to_half(model: nn.Module) -> None:
+    """Round every matrix and kernel of ``model`` to what 16 bit can hold; dtypes stay.
+
+    Vectors (biases, norms, scales) are few and sensitive: they stay as they are, and so does a
+    tensor with values beyond the range of 16 bit.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dtype == torch.float32 and tensor.dim() > 1:
+            half = tensor.half()
+            if half.isfinite().all():
+                tensor.copy_(half)
+
+
+def short(error: Exception) -> str:
+    """Another package's message on one line, for use inside a sentence of ours."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

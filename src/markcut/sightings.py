@@ -1,0 +1,174 @@
+"""Sightings: what single looks show of marks, and which of them are the same mark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markcut.contracts import KINDS
+from markcut.geometry import Window
+from markcut.looks import Detection
+
+_BORDER = 0.01  # of a window's side: what comes nearer to its border is cut by it
+_CUT = 0.7  # belief in what the border cuts
+_ALIKE = 0.6  # IoU of two boxes of one mark
+_SHARED = 0.55  # part of the ink of one of two sightings of one mark that is the other's too
+_GRID = 48  # points on a side where ink of two sightings is compared
+_FAITHFUL = 0.5  # of the best score, from which a look may give the ink
+_NEARER = 1.3  # scales of two looks, from which one is the nearer
+_ROOM = 0.1  # of its size, around a mark that a look shows well
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A detection with what decides between several of the same mark."""
+
+    detection: Detection
+    cut: bool  # by its window's border
+    cell: float  # side of its mask's cells, pixels of the picture
+
+    @property
+    def score(self) -> float:
+        return self.detection.score
+
+    @property
+    def box(self) -> NDArray[np.float32]:
+        return self.detection.box
+
+
+def sighting(detection: Detection, height: int, width: int) -> Sighting:
+    """``detection`` on a picture (height, width); the picture's own border cuts nothing."""
+    x0, y0, x1, y1 = detection.window
+    margin = _BORDER * max(x1 - x0, y1 - y0)
+    box = detection.box
+    cut = bool(
+        (x0 > 0 and box[0] < x0 + margin)
+        or (y0 > 0 and box[1] < y0 + margin)
+        or (x1 < width and box[2] > x1 - margin)
+        or (y1 < height and box[3] > y1 - margin)
+    )
+    across = detection.region[2] - detection.region[0]
+    return Sighting(detection, cut, across / max(1, detection.prob.shape[1]))
+
+
+@dataclass(frozen=True)
+class Group:
+    """All sightings of one mark, complete ones first, then by score."""
+
+    sightings: tuple[Sighting, ...]
+
+    @property
+    def best(self) -> Sighting:
+        """The finest look that shows the whole mark, if it is about as sure as the others."""
+        top = max(s.score for s in self._complete)
+        return min(
+            (s for s in self._complete if s.score >= _FAITHFUL * top),
+            key=lambda s: (s.cell, -s.score),
+        )
+
+    @property
+    def _complete(self) -> tuple[Sighting, ...]:
+        return tuple(s for s in self.sightings if not s.cut) or self.sightings
+
+    @property
+    def kind(self) -> int:
+        """By a vote in which sure and complete sightings weigh more."""
+        votes = np.zeros(len(KINDS))
+        for one in self.sightings:
+            votes[one.detection.kind] += _belief(one)
+        return int(votes.argmax())
+
+    def pieces(self) -> tuple[Sighting, ...]:
+        """What makes up the mark's ink: the best sighting, or all if every one is cut."""
+        if not self.best.cut:
+            return (self.best,)
+        return tuple(sorted(self.sightings, key=lambda s: s.cell))
+
+    def score(self, windows: Sequence[Window]) -> float:
+        """Half what the nearest look says that could show the whole mark, half the best score.
+
+        ``windows`` are all nearer looks; one that shows nothing here says 0.
+        """
+        top = max(map(_belief, self.sightings))
+        nearest = min(self._complete, key=lambda s: (s.cell, -s.score))
+        shown = {s.detection.window for s in self.sightings}
+        scale = _side(nearest.detection.window)
+        for window in windows:
+            nearer = window not in shown and _side(window) * _NEARER < scale
+            if nearer and _holds(window, nearest.box):
+                return top / 2
+        return (top + _belief(nearest)) / 2
+
+
+def group_sightings(sightings: Sequence[Sighting]) -> list[Group]:
+    """Sightings put together by the mark they show; every one belongs to one group.
+
+    The complete and sure ones found groups; what is cut by its window can join on account of
+    any member, so that pieces in a row become one mark.
+    """
+    groups: list[list[Sighting]] = []
+    for one in sorted(sightings, key=lambda s: (s.cut, -s.score)):
+        for group in groups:
+            members = group if group[0].cut else group[:1]
+            if any(_same(one, other) for other in members):
+                group.append(one)
+                break
+        else:
+            groups.append([one])
+    return [Group(tuple(group)) for group in groups]
+
+
+def _belief(one: Sighting) -> float:
+    return one.score * (_CUT if one.cut else 1.0)
+
+
+def _side(window: Window) -> int:
+    return max(window[2] - window[0], window[3] - window[1])
+
+
+def _holds(window: Window, box: NDArray[np.float32]) -> bool:
+    """Whether a window shows ``box`` and some room around it."""
+    room = _ROOM * float(max(box[2] - box[0], box[3] - box[1]))
+    x0, y0, x1, y1 = window
+    return bool(
+        x0 + room <= box[0] and y0 + room <= box[1]
+        and box[2] <= x1 - room and box[3] <= y1 - room
+    )  # fmt: skip
+
+
+def _same(one: Sighting, other: Sighting) -> bool:
+    """Whether two sightings show one mark, judged where both looked."""
+    a, b, u, v = (one.box, other.box, one.detection.window, other.detection.window)
+    x0, y0 = max(u[0], v[0]), max(u[1], v[1])
+    x1, y1 = min(u[2], v[2]), min(u[3], v[3])
+    a = np.clip(a, (x0, y0, x0, y0), (x1, y1, x1, y1))
+    b = np.clip(b, (x0, y0, x0, y0), (x1, y1, x1, y1))
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    if (high <= low).any():
+        return False
+    common = float(np.prod(high - low))
+    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common
+    if one.detection.kind == other.detection.kind and common > _ALIKE * union:
+        return True
+    low, high = np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])
+    xs = np.linspace(low[0], high[0], 2 * _GRID + 1)[1::2]
+    ys = np.linspace(low[1], high[1], 2 * _GRID + 1)[1::2]
+    ink, more = _ink_at(one.detection, xs, ys), _ink_at(other.detection, xs, ys)
+    least = min(np.count_nonzero(ink), np.count_nonzero(more))
+    return bool(least > 0 and np.count_nonzero(ink & more) > _SHARED * least)
+
+
+def _ink_at(
+    detection: Detection, xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether the network sees ink, at every pair of ``xs`` and ``ys``: (len(ys), len(xs))."""
+    rows, columns = detection.prob.shape
+    x0, y0, x1, y1 = detection.region
+    column = np.floor((xs - x0) / (x1 - x0) * columns).astype(int)
+    row = np.floor((ys - y0) / (y1 - y0) * rows).astype(int)
+    inside = ((row >= 0) & (row < rows))[:, None] & ((column >= 0) & (column < columns))
+    prob = detection.prob[np.clip(row, 0, rows - 1)[:, None], np.clip(column, 0, columns - 1)]
+    return np.asarray(inside & (prob > 0.5 * min(1.0, float(detection.prob.max()))))
