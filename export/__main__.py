@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from markcut.errors import MarkcutError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 a graph is off, 2 wrong use."""
+    os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
     parser = argparse.ArgumentParser(
         prog="python -m export", description="Checkpoints -> bundles that Markcut runs."
     )

@@ -200,7 +200,7 @@ def _align(got: Arrays, wanted: Arrays) -> tuple[Arrays, Arrays]:
         distance = (
             np.abs(one[boxes][:, None] - other[boxes]).max(2) / YOLO_SIDE
             + np.abs(one[scores][:, None] - other[scores])
-            + (one[kinds][:, None] != other[kinds])
+            + 0.01 * (one[kinds][:, None] != other[kinds])
             + (one[scores] == 0)[:, None]
         )
         order = np.full(YOLO_TOP_K, -1)

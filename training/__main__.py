@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
     parser = argparse.ArgumentParser(
         prog="python -m training", description="Scenes and demo checkpoints of Markcut."
     )

@@ -12,6 +12,14 @@ from training.scenes.scene import Picture
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# ultralytics, once imported, makes Image.open look for a HEIF plug-in before it gives up
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    Image.DecompressionBombError,
+    ModuleNotFoundError,
+)
 
 
 def picture_paths(folder: Path) -> list[Path]:
@@ -24,7 +32,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise TrainingError(
             f"{path}: cannot be read ({error}); expected a JPEG, PNG, WebP or BMP picture"
         ) from error
@@ -36,7 +44,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with Image.open(path, formats=_FORMATS) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             width, height = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise TrainingError(
             f"{path}: cannot be read ({error}); expected a JPEG, PNG, WebP or BMP picture"
         ) from error

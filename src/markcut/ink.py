@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.coarse_mask import CoarseMask, coarse_mask, touched_pixels
 from markcut.geometry import Picture, Window
 from markcut.looks import Detection
 
@@ -31,11 +32,7 @@ Floats = NDArray[np.float32]
 MAX_PIXELS = 100_000
 """Pixels in and around the coarse mask beyond which a reduced copy is worked on."""
 
-_BOX_MARGIN = 1.5  # cells around its box in which a mark's ink is believed
-_BOX_SHARE = 0.06  # of the box's longer side, on top
 _NEAR = 0.3  # probability (of a cell or one beside it) from which a pixel may be ink
-_RING = 3  # cells around those pixels that count as the background nearby
-_FAINT = 0.1  # masks are scaled to reach 1, but not by more than the inverse of this
 _COARSE = 0.8  # probability from which ink is believed where colours do not tell
 _GAP = 2  # cells around refined ink in which they do
 _BACKGROUND = 30  # pixels that it takes to know the background's colours
@@ -50,7 +47,7 @@ _SPREAD = 1.5  # cells over which the background is averaged
 # probability two cells further inside; and the bias. Logistic regressions on generated scenes.
 _FIRST = (0.60, 0.94, 0.0, 0.0, -4.02)
 _SECOND = (0.43, 0.62, 3.69, 0.45, -3.42)
-_FINAL = (0.38, 0.68, 1.38, 0.23, -1.85)
+_FINAL = (0.38, 0.68, 1.38, 0.23, -1.25)
 
 
 def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_], tuple[int, int]]:
@@ -58,10 +55,10 @@ def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_
 
     The patch is trimmed to the ink, which is never empty.
     """
-    cells = _cells(detection)
+    cells = coarse_mask(detection)
     count = np.count_nonzero(cells.far > 255 * _NEAR) * cells.size[0] * cells.size[1]
     step = max(1, round(float(np.sqrt(count / MAX_PIXELS))))
-    x0, y0, x1, y1 = region = _pixels(detection, picture.shape[:2], step)
+    x0, y0, x1, y1 = region = touched_pixels(detection, picture.shape[:2], step)
     patch = picture[y0:y1, x0:x1]
     if step > 1:
         small = (max(1, (x1 - x0) // step), max(1, (y1 - y0) // step))
@@ -81,92 +78,6 @@ def trimmed(
     return ink[y0:y1, x0:x1], (origin[0] + int(x0), origin[1] + int(y0))
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Maps over the detection's cells, uint8 0..255."""
-
-    prob: NDArray[np.uint8]  # (ph, pw) probability
-    core: NDArray[np.uint8]  # its minimum over two cells around
-    near: NDArray[np.uint8]  # its maximum over one cell around
-    far: NDArray[np.uint8]  # its maximum over ring and all
-    origin: tuple[float, float]  # xy, pixels of the picture
-    size: tuple[float, float]  # of a cell, xy, pixels of the picture
-
-    def over(self, region: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """All four maps (h, w, 4), bilinearly, over ``region`` of the picture."""
-        h, w = shape
-        sx = (region[2] - region[0]) / w / self.size[0]
-        sy = (region[3] - region[1]) / h / self.size[1]
-        dx = (region[0] - self.origin[0]) / self.size[0] + 0.5 * sx - 0.5
-        dy = (region[1] - self.origin[1]) / self.size[1] + 0.5 * sy - 0.5
-        maps = np.stack([self.prob, self.core, self.near, self.far], axis=2)
-        return np.asarray(
-            cv2.warpAffine(
-                maps,
-                np.array([[sx, 0, dx], [0, sy, dy]]),
-                (w, h),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.uint8,
-        )
-
-
-def _pixels(detection: Detection, size: tuple[int, int], step: int) -> Window:
-    """The whole pixels of the picture, (h, w) in size, that the detection's cells touch.
-
-    Its sides are multiples of ``step`` where the picture is that large: OpenCV averages whole
-    blocks several times as fast as others.
-    """
-    (y0, y1), (x0, x1) = (
-        _aligned(int(np.floor(begin)), int(np.ceil(end)), limit, step)
-        for begin, end, limit in zip(
-            detection.region[1::-1], detection.region[:1:-1], size, strict=True
-        )
-    )
-    return x0, y0, x1, y1
-
-
-def _aligned(begin: int, end: int, limit: int, step: int) -> tuple[int, int]:
-    begin, end = min(max(begin, 0), limit - 1), max(min(end, limit), 1)
-    length = max(1, end - begin)
-    length += -length % step
-    begin = max(0, min(begin, limit - length))
-    length = min(length, limit - begin)
-    return begin, begin + max(length - length % step, min(length, step))
-
-
-def _cells(detection: Detection) -> _Cells:
-    rows, columns = detection.prob.shape
-    x0, y0, x1, y1 = detection.region
-    size = ((x1 - x0) / columns, (y1 - y0) / rows)
-    box = detection.box.astype(np.float64)
-    slack = _BOX_SHARE * max(box[2] - box[0], box[3] - box[1])
-    low, high = box[:2] - (x0, y0) - slack, box[2:] - (x0, y0) + slack
-    inside_x = _inside(columns, low[0] / size[0], high[0] / size[0])
-    inside_y = _inside(rows, low[1] / size[1], high[1] / size[1])
-    prob = detection.prob * inside_x * inside_y[:, None]
-    seen = np.sort(prob[prob > 0.05])
-    top = float(seen[int(0.9 * len(seen))]) if len(seen) else 1.0
-    prob = np.minimum(prob * (255 / np.clip(top, _FAINT, 1.0)), 255).astype(np.uint8)
-    reach = 2 * (1 + _RING) + 1
-    return _Cells(
-        prob=prob,
-        core=np.asarray(cv2.erode(prob, np.ones((5, 5), np.uint8), borderValue=(0,)), np.uint8),
-        near=np.asarray(cv2.dilate(prob, np.ones((3, 3), np.uint8)), np.uint8),
-        far=np.asarray(cv2.dilate(prob, np.ones((reach, reach), np.uint8)), np.uint8),
-        origin=(x0, y0),
-        size=size,
-    )
-
-
-def _inside(count: int, begin: float, end: float) -> Floats:
-    """How much of each of ``count`` cells lies between ``begin`` and ``end``, and the margin."""
-    low = np.arange(count, dtype=np.float32)
-    share = np.minimum(low + 1, end + _BOX_MARGIN) - np.maximum(low, begin - _BOX_MARGIN)
-    return np.asarray(np.clip(share, 0, 1), np.float32)
-
-
 def _logits(edge: float) -> Floats:
     p = np.clip(np.arange(256) / 255, edge, 1 - edge)
     return np.log(p / (1 - p)).astype(np.float32)
@@ -179,7 +90,7 @@ _NEIGHBOURS = (
 ).astype(np.float32)
 
 
-def _ink(patch: Picture, cells: _Cells, region: Window) -> NDArray[np.uint8]:
+def _ink(patch: Picture, cells: CoarseMask, region: Window) -> NDArray[np.uint8]:
     """255 where ``patch``, the picture's ``region`` at any scale, is ink."""
     height, width = patch.shape[:2]
     prob, core, near, far = cv2.split(cells.over(region, (height, width)))

@@ -26,6 +26,7 @@ __all__ = [
 
 _PIECES = 4  # of a mark that no look shows whole
 _DOUBLE = 0.6  # part of one mark's ink that is another's too
+_PART = 0.15  # of its ink, up to which a mark may lie on another one's
 _EQUAL = 2  # decimals in which scores differ, when marks are put in order
 
 Patch = tuple[NDArray[np.bool_], tuple[int, int]]  # and its origin (x0, y0)
@@ -115,7 +116,7 @@ def _ink(picture: Picture, pieces: Sequence[Sighting]) -> Patch:
 
 
 def _doubles(mark: Mark, ink: NDArray[np.bool_], origin: tuple[int, int]) -> bool:
-    """Whether most of one's ink is the other's."""
+    """Whether most of one's ink is the other's, and not a small part of it."""
     (x, y), (u, v) = origin, mark.origin
     left, top = max(x, u), max(y, v)
     right = min(x + ink.shape[1], u + mark.ink.shape[1])
@@ -124,5 +125,5 @@ def _doubles(mark: Mark, ink: NDArray[np.bool_], origin: tuple[int, int]) -> boo
         return False
     mine = ink[top - y : bottom - y, left - x : right - x]
     other = mark.ink[top - v : bottom - v, left - u : right - u]
-    least = min(np.count_nonzero(ink), np.count_nonzero(mark.ink))
-    return bool(np.count_nonzero(mine & other) > _DOUBLE * least)
+    least, most = sorted((np.count_nonzero(ink), np.count_nonzero(mark.ink)))
+    return bool(np.count_nonzero(mine & other) > _DOUBLE * least and least > _PART * most)

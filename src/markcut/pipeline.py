@@ -31,7 +31,7 @@ from markcut.contracts import (
     YOLO_SIDE,
     ModelSpec,
 )
-from markcut.errors import InvalidInput
+from markcut.errors import InvalidInput, RunnerError
 from markcut.geometry import Picture, Placement, letterbox, stretch
 from markcut.images import decode
 from markcut.manifest import Manifest
@@ -77,6 +77,7 @@ class Pipeline:
         self._bundle = dataclasses.replace(bundle, onnx={})
         self._runners = dict(runners)
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="markcut")
+        self._closed = False
 
     @classmethod
     def open(
@@ -116,7 +117,8 @@ class Pipeline:
         return {name: runner.info for name, runner in self._runners.items()}
 
     def close(self) -> None:
-        """Give everything back; a call of :meth:`infer` that still runs is waited for."""
+        """Give everything back; :meth:`infer` raises RunnerError from now on."""
+        self._closed = True
         self._pool.shutdown()
         for runner in self._runners.values():
             runner.close()
@@ -137,6 +139,8 @@ class Pipeline:
         arguments give the same bytes, ``stage_ms`` apart. A picture without a mark is a success
         with no rows. What cannot be used raises :class:`~markcut.errors.InvalidInput`.
         """
+        if self._closed:
+            raise RunnerError("the pipeline is closed; open it again")
         asked = parse_parameters(
             parameters or {}, defaults=self.manifest.defaults, prompts=self.manifest.prompts
         )

@@ -16,8 +16,9 @@ _BORDER = 0.01  # of a window's side: what comes nearer to its border is cut by 
 _CUT = 0.7  # belief in what the border cuts
 _ALIKE = 0.6  # IoU of two boxes of one mark
 _SHARED = 0.55  # part of the ink of one of two sightings of one mark that is the other's too
+_PART = 0.15  # of a mark's ink; less than that, both shown whole, is another mark
 _GRID = 48  # points on a side where ink of two sightings is compared
-_FAITHFUL = 0.5  # of the best score, from which a look may give the ink
+_FAITHFUL = 0.5  # of the best score, and IoU of boxes, from which a look may give the ink
 _NEARER = 1.3  # scales of two looks, from which one is the nearer
 _ROOM = 0.1  # of its size, around a mark that a look shows well
 
@@ -61,44 +62,53 @@ class Group:
     sightings: tuple[Sighting, ...]
 
     @property
-    def best(self) -> Sighting:
-        """The finest look that shows the whole mark, if it is about as sure as the others."""
-        top = max(s.score for s in self._complete)
-        return min(
-            (s for s in self._complete if s.score >= _FAITHFUL * top),
-            key=lambda s: (s.cell, -s.score),
+    def _whole(self) -> tuple[Sighting, ...]:
+        """Those that show the whole mark, going by the surest of them; never empty.
+
+        A box that ends a little before its window's border may be cut all the same, so a window
+        must reach as far as the surest sighting does.
+        """
+        surest = self.sightings[0]
+        return tuple(
+            s for s in self.sightings if s is surest or (not s.cut and _holds(s, surest.box))
         )
 
     @property
-    def _complete(self) -> tuple[Sighting, ...]:
-        return tuple(s for s in self.sightings if not s.cut) or self.sightings
+    def best(self) -> Sighting:
+        """The finest look that shows the whole mark, if it agrees with the surest on it."""
+        surest = self.sightings[0]
+        agreed = (
+            s
+            for s in self._whole
+            if s.score >= _FAITHFUL * surest.score and _iou(s.box, surest.box) >= _FAITHFUL
+        )
+        return min(agreed, key=lambda s: (s.cell, -s.score))
 
     @property
     def kind(self) -> int:
-        """By a vote in which sure and complete sightings weigh more."""
+        """By a vote of those that show the whole mark, the surer the heavier."""
         votes = np.zeros(len(KINDS))
-        for one in self.sightings:
-            votes[one.detection.kind] += _belief(one)
+        for one in self._whole:
+            votes[one.detection.kind] += one.score
         return int(votes.argmax())
 
     def pieces(self) -> tuple[Sighting, ...]:
         """What makes up the mark's ink: the best sighting, or all if every one is cut."""
-        if not self.best.cut:
+        if not self.sightings[0].cut:
             return (self.best,)
         return tuple(sorted(self.sightings, key=lambda s: s.cell))
 
     def score(self, windows: Sequence[Window]) -> float:
-        """Half what the nearest look says that could show the whole mark, half the best score.
+        """Half the best score, half what the nearest look says that could show the whole mark.
 
         ``windows`` are all nearer looks; one that shows nothing here says 0.
         """
         top = max(map(_belief, self.sightings))
-        nearest = min(self._complete, key=lambda s: (s.cell, -s.score))
+        nearest = min(self._whole, key=lambda s: (s.cell, -s.score))
         shown = {s.detection.window for s in self.sightings}
-        scale = _side(nearest.detection.window)
         for window in windows:
-            nearer = window not in shown and _side(window) * _NEARER < scale
-            if nearer and _holds(window, nearest.box):
+            nearer = _side(window) * _NEARER < _side(nearest.detection.window)
+            if nearer and window not in shown and _inside(nearest.box, window, _ROOM):
                 return top / 2
         return (top + _belief(nearest)) / 2
 
@@ -129,14 +139,22 @@ def _side(window: Window) -> int:
     return max(window[2] - window[0], window[3] - window[1])
 
 
-def _holds(window: Window, box: NDArray[np.float32]) -> bool:
-    """Whether a window shows ``box`` and some room around it."""
-    room = _ROOM * float(max(box[2] - box[0], box[3] - box[1]))
-    x0, y0, x1, y1 = window
-    return bool(
-        x0 + room <= box[0] and y0 + room <= box[1]
-        and box[2] <= x1 - room and box[3] <= y1 - room
-    )  # fmt: skip
+def _holds(one: Sighting, box: NDArray[np.float32]) -> bool:
+    return _inside(box, one.detection.window, 0.0)
+
+
+def _inside(box: NDArray[np.float32], window: Window, room: float) -> bool:
+    """Whether a window shows ``box`` and some room around it, a share of the box's size."""
+    margin = room * float(max(box[2] - box[0], box[3] - box[1]))
+    low, high = np.array(window[:2]) + margin, np.array(window[2:]) - margin
+    return bool((box[:2] >= low).all() and (box[2:] <= high).all())
+
+
+def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    common = float(np.prod(np.maximum(high - low, 0)))
+    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common
+    return common / max(union, 1e-9)
 
 
 def _same(one: Sighting, other: Sighting) -> bool:
@@ -146,18 +164,17 @@ def _same(one: Sighting, other: Sighting) -> bool:
     x1, y1 = min(u[2], v[2]), min(u[3], v[3])
     a = np.clip(a, (x0, y0, x0, y0), (x1, y1, x1, y1))
     b = np.clip(b, (x0, y0, x0, y0), (x1, y1, x1, y1))
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    if (high <= low).any():
+    if (np.minimum(a[2:], b[2:]) <= np.maximum(a[:2], b[:2])).any():
         return False
-    common = float(np.prod(high - low))
-    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - common
-    if one.detection.kind == other.detection.kind and common > _ALIKE * union:
+    if one.detection.kind == other.detection.kind and _iou(a, b) > _ALIKE:
         return True
     low, high = np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])
     xs = np.linspace(low[0], high[0], 2 * _GRID + 1)[1::2]
     ys = np.linspace(low[1], high[1], 2 * _GRID + 1)[1::2]
     ink, more = _ink_at(one.detection, xs, ys), _ink_at(other.detection, xs, ys)
-    least = min(np.count_nonzero(ink), np.count_nonzero(more))
+    least, most = sorted((np.count_nonzero(ink), np.count_nonzero(more)))
+    if not (one.cut or other.cut) and least < _PART * most:
+        return False  # a dot on a circle's line
     return bool(least > 0 and np.count_nonzero(ink & more) > _SHARED * least)
 
 

@@ -29,7 +29,7 @@ from markcut.contracts import (
     YOLO_TOP_K,
     ModelSpec,
 )
-from markcut.errors import InvalidInput
+from markcut.errors import InvalidInput, RunnerError
 from markcut.marks import Mark
 from markcut.pipeline import Pipeline
 from markcut.runners.base import RunnerInfo, check_feeds
@@ -287,9 +287,13 @@ def test_pictures_of_one_pixel_on_a_side(
     check_contract(pipeline.infer({IMAGE: png(np.zeros((*shape, 3), np.uint8))}), 1)
 
 
-def test_closing_closes_the_runners(pipeline: Pipeline, runners: dict[str, FakeRunner]) -> None:
+def test_closing_closes_the_runners(
+    pipeline: Pipeline, runners: dict[str, FakeRunner], photo: NDArray[np.uint8]
+) -> None:
     pipeline.close()
     assert all(runner.closed for runner in runners.values())
+    with pytest.raises(RunnerError, match="closed"):
+        pipeline.infer({IMAGE: photo})
 
 
 def test_a_bundle_on_disk_opens_and_answers(

@@ -1,0 +1,103 @@
+"""The network's mask of one mark, cell by cell, and where its cells lie in the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from markcut.geometry import Window
+from markcut.looks import Detection
+
+_BOX_MARGIN = 1.5  # cells around its box in which a mark's ink is believed
+_BOX_SHARE = 0.06  # of the box's longer side, on top
+_RING = 3  # cells around what may be ink that count as the background nearby
+_FAINT = 0.1  # masks are scaled to reach 1, but not by more than the inverse of this
+
+
+@dataclass(frozen=True)
+class CoarseMask:
+    """Maps over the detection's cells, uint8 0..255."""
+
+    prob: NDArray[np.uint8]  # (ph, pw) probability
+    core: NDArray[np.uint8]  # its minimum over two cells around
+    near: NDArray[np.uint8]  # its maximum over one cell around
+    far: NDArray[np.uint8]  # its maximum over ring and all
+    origin: tuple[float, float]  # xy, pixels of the picture
+    size: tuple[float, float]  # of a cell, xy, pixels of the picture
+
+    def over(self, region: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """All four maps (h, w, 4), bilinearly, over ``region`` of the picture."""
+        h, w = shape
+        sx = (region[2] - region[0]) / w / self.size[0]
+        sy = (region[3] - region[1]) / h / self.size[1]
+        dx = (region[0] - self.origin[0]) / self.size[0] + 0.5 * sx - 0.5
+        dy = (region[1] - self.origin[1]) / self.size[1] + 0.5 * sy - 0.5
+        maps = np.stack([self.prob, self.core, self.near, self.far], axis=2)
+        return np.asarray(
+            cv2.warpAffine(
+                maps,
+                np.array([[sx, 0, dx], [0, sy, dy]]),
+                (w, h),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            ),
+            np.uint8,
+        )
+
+
+def touched_pixels(detection: Detection, size: tuple[int, int], step: int) -> Window:
+    """The whole pixels of the picture, (h, w) in size, that the detection's cells touch.
+
+    Its sides are multiples of ``step`` where the picture is that large: OpenCV averages whole
+    blocks several times as fast as others.
+    """
+    (y0, y1), (x0, x1) = (
+        _aligned(int(np.floor(begin)), int(np.ceil(end)), limit, step)
+        for begin, end, limit in zip(
+            detection.region[1::-1], detection.region[:1:-1], size, strict=True
+        )
+    )
+    return x0, y0, x1, y1
+
+
+def _aligned(begin: int, end: int, limit: int, step: int) -> tuple[int, int]:
+    begin, end = min(max(begin, 0), limit - 1), max(min(end, limit), 1)
+    length = max(1, end - begin)
+    length += -length % step
+    begin = max(0, min(begin, limit - length))
+    length = min(length, limit - begin)
+    return begin, begin + max(length - length % step, min(length, step))
+
+
+def coarse_mask(detection: Detection) -> CoarseMask:
+    rows, columns = detection.prob.shape
+    x0, y0, x1, y1 = detection.region
+    size = ((x1 - x0) / columns, (y1 - y0) / rows)
+    box = detection.box.astype(np.float64)
+    slack = _BOX_SHARE * max(box[2] - box[0], box[3] - box[1])
+    low, high = box[:2] - (x0, y0) - slack, box[2:] - (x0, y0) + slack
+    inside_x = _share_inside(columns, low[0] / size[0], high[0] / size[0])
+    inside_y = _share_inside(rows, low[1] / size[1], high[1] / size[1])
+    prob = detection.prob * inside_x * inside_y[:, None]
+    seen = np.sort(prob[prob > 0.05])
+    top = float(seen[int(0.9 * len(seen))]) if len(seen) else 1.0
+    prob = np.minimum(prob * (255 / np.clip(top, _FAINT, 1.0)), 255).astype(np.uint8)
+    reach = 2 * (1 + _RING) + 1
+    return CoarseMask(
+        prob=prob,
+        core=np.asarray(cv2.erode(prob, np.ones((5, 5), np.uint8), borderValue=(0,)), np.uint8),
+        near=np.asarray(cv2.dilate(prob, np.ones((3, 3), np.uint8)), np.uint8),
+        far=np.asarray(cv2.dilate(prob, np.ones((reach, reach), np.uint8)), np.uint8),
+        origin=(x0, y0),
+        size=size,
+    )
+
+
+def _share_inside(count: int, begin: float, end: float) -> Floats:
+    """How much of each of ``count`` cells lies between ``begin`` and ``end``, and the margin."""
+    low = np.arange(count, dtype=np.float32)
+    share = np.minimum(low + 1, end + _BOX_MARGIN) - np.maximum(low, begin - _BOX_MARGIN)
+    return np.asarray(np.clip(share, 0, 1), np.float32)
