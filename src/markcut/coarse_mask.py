@@ -48,31 +48,8 @@ class CoarseMask:
         )
 
 
-def touched_pixels(detection: Detection, size: tuple[int, int], step: int) -> Window:
-    """The whole pixels of the picture, (h, w) in size, that the detection's cells touch.
-
-    Its sides are multiples of ``step`` where the picture is that large: OpenCV averages whole
-    blocks several times as fast as others.
-    """
-    (y0, y1), (x0, x1) = (
-        _aligned(int(np.floor(begin)), int(np.ceil(end)), limit, step)
-        for begin, end, limit in zip(
-            detection.region[1::-1], detection.region[:1:-1], size, strict=True
-        )
-    )
-    return x0, y0, x1, y1
-
-
-def _aligned(begin: int, end: int, limit: int, step: int) -> tuple[int, int]:
-    begin, end = min(max(begin, 0), limit - 1), max(min(end, limit), 1)
-    length = max(1, end - begin)
-    length += -length % step
-    begin = max(0, min(begin, limit - length))
-    length = min(length, limit - begin)
-    return begin, begin + max(length - length % step, min(length, step))
-
-
 def coarse_mask(detection: Detection) -> CoarseMask:
+    """What ``detection`` says of ink inside its box and a margin, scaled to reach 1."""
     rows, columns = detection.prob.shape
     x0, y0, x1, y1 = detection.region
     size = ((x1 - x0) / columns, (y1 - y0) / rows)
@@ -96,7 +73,30 @@ def coarse_mask(detection: Detection) -> CoarseMask:
     )
 
 
-def _share_inside(count: int, begin: float, end: float) -> Floats:
+def touched_pixels(detection: Detection, *, height: int, width: int, step: int) -> Window:
+    """The whole pixels of the picture (height, width) that the detection's cells touch.
+
+    The sides are multiples of ``step`` where the picture is that large: OpenCV averages whole
+    blocks several times as fast as others.
+    """
+    left, top, right, bottom = detection.region
+    x0, x1 = _aligned(left, right, width, step)
+    y0, y1 = _aligned(top, bottom, height, step)
+    return x0, y0, x1, y1
+
+
+def _aligned(begin: float, end: float, limit: int, step: int) -> tuple[int, int]:
+    """From ``begin`` to ``end``, inside of 0 to ``limit``, a multiple of ``step`` if it can be."""
+    first = min(max(int(np.floor(begin)), 0), limit - 1)
+    length = max(min(int(np.ceil(end)), limit) - first, 1)
+    length = min(-(-length // step), max(limit // step, 1)) * step
+    if length > limit:  # smaller than one step
+        return 0, limit
+    first = min(first, limit - length)
+    return first, first + length
+
+
+def _share_inside(count: int, begin: float, end: float) -> NDArray[np.float32]:
     """How much of each of ``count`` cells lies between ``begin`` and ``end``, and the margin."""
     low = np.arange(count, dtype=np.float32)
     share = np.minimum(low + 1, end + _BOX_MARGIN) - np.maximum(low, begin - _BOX_MARGIN)

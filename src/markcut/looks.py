@@ -68,7 +68,7 @@ def detections(
         margin = _BOX_MARGIN * _CELL + _BOX_SHARE * _extent(box)
         x0, y0 = np.maximum(np.floor((box[:2] - margin) / _CELL).astype(int), 0)
         x1, y1 = np.minimum(np.ceil((box[2:] + margin) / _CELL).astype(int), YOLO_MASK_SIDE)
-        prob = np.nan_to_num(masks[index, y0:y1, x0:x1], nan=0.0).astype(np.float32)
+        prob = np.clip(np.nan_to_num(masks[index, y0:y1, x0:x1], nan=0.0), 0, 1)
         cells = np.array((x0, y0, x1, y1), np.float64) * _CELL
         a, b, c, d = placement.backward(cells).tolist()
         found.append(
@@ -76,7 +76,7 @@ def detections(
                 kind=int(class_ids[index]),
                 score=float(scores[index]),
                 box=placement.backward(box).astype(np.float32),
-                prob=prob,
+                prob=prob.astype(np.float32),
                 region=(a, b, c, d),
                 window=placement.window,
             )
