@@ -60,7 +60,8 @@ def load(source: str, *, prompts: Sequence[str]) -> tuple[Loaded, NDArray[np.flo
         )
     model = model.eval().requires_grad_(False)
     pixels = _pixel_input(source)
-    conds = _conds(model, _tokenizer(source), prompts)
+    tokenizer = _tokenizer(source, model.config.text_config.vocab_size)
+    conds = _conds(model, tokenizer, prompts)
     model.clip.text_model = None  # its work is done
     checkpoint = Loaded(
         origin=Checkpoint(name=_name(source), sha256=_weights_hash(source)),
@@ -231,14 +232,28 @@ def _pixel_input(source: str) -> PixelInput:
     return PixelInput(mean, std)
 
 
-def _tokenizer(source: str) -> Any:
+def _tokenizer(source: str, vocabulary: int) -> Any:
+    """The checkpoint's own tokenizer, or CLIP's where a folder has none."""
     from transformers import AutoTokenizer
 
-    if Path(source).is_dir() and not (Path(source) / "tokenizer_config.json").exists():
-        from training.clipseg.tokenizer import load_tokenizer
+    try:
+        if Path(source).is_dir() and not (Path(source) / "tokenizer_config.json").exists():
+            from training.clipseg.tokenizer import load_tokenizer
 
-        return load_tokenizer()
-    return AutoTokenizer.from_pretrained(source)
+            tokenizer: Any = load_tokenizer()
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # the hub, transformers and the reader of merges raise many kinds
+        raise ExportError(
+            f"--clipseg: {source} has no usable tokenizer ({short(error)}); put vocab.json, "
+            "merges.txt and tokenizer_config.json into the folder"
+        ) from None
+    if len(tokenizer) != vocabulary:
+        raise ExportError(
+            f"--clipseg: the tokenizer of {source} has {len(tokenizer)} words, its model "
+            f"{vocabulary}; put the tokenizer that it was trained with into the folder"
+        )
+    return tokenizer
 
 
 def _conds(model: Any, tokenizer: Any, prompts: Sequence[str]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from export.errors import ExportError
 from markcut.bundle import FileEntry, Manifest, ModelEntry, Provenance, pack_conds, write_bundle
 from markcut.contracts import MODELS
-from markcut.manifest import SIZES, Checkpoint, check_manifest
+from markcut.manifest import SIZES, Checkpoint, parse_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -223,7 +223,7 @@ def _check_early(
         models={name: ModelEntry.of(f"{name}.onnx", b"-") for name in MODELS},
         sizes=dict(SIZES),
     )
-    check_manifest(_manifest(options, draft, prompts=prompts, defaults=defaults))
+    parse_manifest(_manifest(options, draft, prompts=prompts, defaults=defaults).to_json())
 
 
 def _tool_versions() -> dict[str, str]:

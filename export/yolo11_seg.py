@@ -7,7 +7,6 @@ best class, so boxes are decoded for these alone.
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -107,7 +106,6 @@ class Yolo11Seg(nn.Module):
 
     def __init__(self, model: Any, pixels: PixelInput) -> None:
         super().__init__()
-        model = copy.deepcopy(model)
         self.pixels = pixels
         self.body, self.head, self.saved = model.model[:-1], model.model[-1], set(model.save)
         sides = [round(YOLO_SIDE / float(stride)) for stride in self.head.stride]
