@@ -28,23 +28,44 @@ class CoarseMask:
     origin: tuple[float, float]  # xy, pixels of the picture
     size: tuple[float, float]  # of a cell, xy, pixels of the picture
 
-    def over(self, region: Window, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """All four maps (h, w, 4), bilinearly, over ``region`` of the picture."""
-        h, w = shape
-        sx = (region[2] - region[0]) / w / self.size[0]
-        sy = (region[3] - region[1]) / h / self.size[1]
-        dx = (region[0] - self.origin[0]) / self.size[0] + 0.5 * sx - 0.5
-        dy = (region[1] - self.origin[1]) / self.size[1] + 0.5 * sy - 0.5
-        maps = np.stack([self.prob, self.core, self.near, self.far], axis=2)
-        return np.asarray(
-            cv2.warpAffine(
-                maps,
-                np.array([[sx, 0, dx], [0, sy, dy]]),
-                (w, h),
-                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.uint8,
+    @property
+    def maps(self) -> NDArray[np.uint8]:
+        """All four, (ph, pw, 4)."""
+        return np.stack([self.prob, self.core, self.near, self.far], axis=2)
+
+    def over(
+        self, values: NDArray[np.uint8], region: Window, shape: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        """Values of the cells (ph, pw, c), bilinearly over ``region`` of the picture: (h, w, c)."""
+        (sx, dx), (sy, dy) = (self._line(axis, region, shape) for axis in (0, 1))
+        mapped = cv2.warpAffine(
+            values,
+            np.array([[sx, 0, dx], [0, sy, dy]]),
+            (shape[1], shape[0]),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(mapped, np.uint8)
+
+    def under(
+        self, where: NDArray[np.intp], region: Window, shape: tuple[int, int]
+    ) -> NDArray[np.intp]:
+        """Flat indices of the cells that hold the pixels with flat indices ``where``."""
+        rows, columns = self.prob.shape
+        cells = []
+        for axis, count in ((0, columns), (1, rows)):
+            scale, start = self._line(axis, region, shape)
+            nearest = np.rint(scale * np.arange(shape[1 - axis]) + start).astype(np.intp)
+            cells.append(np.clip(nearest, 0, count - 1))
+        row, column = np.divmod(where, shape[1])
+        return np.asarray(cells[1][row] * columns + cells[0][column], np.intp)
+
+    def _line(self, axis: int, region: Window, shape: tuple[int, int]) -> tuple[float, float]:
+        """Cells per pixel along ``axis`` (0 is x), and the first pixel's centre, in cells."""
+        step = (region[axis + 2] - region[axis]) / shape[1 - axis]
+        return (
+            step / self.size[axis],
+            (region[axis] + 0.5 * step - self.origin[axis]) / self.size[axis] - 0.5,
         )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -29,26 +29,38 @@ from markcut.looks import Detection
 
 Floats = NDArray[np.float32]
 
-MAX_PIXELS = 100_000
+MAX_PIXELS = 80_000
 """Pixels in and around the coarse mask beyond which a reduced copy is worked on."""
 
 _NEAR = 0.3  # probability (of a cell or one beside it) from which a pixel may be ink
 _COARSE = 0.8  # probability from which ink is believed where colours do not tell
+_LIKELY = 0.5  # the same where no colour is more frequent in ink
+_TELLING = 0.7  # log-odds of a colour that make it one of the ink
 _GAP = 2  # cells around refined ink in which they do
 _BACKGROUND = 30  # pixels that it takes to know the background's colours
-_SAMPLE = 15_000  # pixels from which colours are learned
+_SAMPLE = 8_000  # pixels from which colours are learned
 _BINS = 16  # per colour channel
 _RATIO = (-6.0, 8.0)  # limits of a colour's log-odds
 _ALPHA = (-0.3, 1.0)  # limits of the way from background to ink colour
 _FLAT = 400.0  # squared difference of two colours that are as good as the same
 _SPREAD = 1.5  # cells over which the background is averaged
 
-# Weights of: logit of the probability, colour's log-odds, way to the ink's colour, logit of the
-# probability two cells further inside; and the bias. Logistic regressions on generated scenes,
-# but for the last bias, which is a little more generous: a prompt must not fall on ink.
-_FIRST = (0.60, 0.94, 0.0, 0.0, -4.02)
-_SECOND = (0.43, 0.62, 3.69, 0.45, -3.42)
-_FINAL = (0.38, 0.68, 1.38, 0.23, -1.25)
+
+class _Weights(NamedTuple):
+    """What the clues count, in log-odds."""
+
+    sure: float  # logit of the probability
+    inner: float  # logit of the probability two cells further inside
+    odds: float  # log-odds of the colour
+    way: float  # from the background's colour to the ink's
+    bias: float
+
+
+# Logistic regressions on generated scenes, but for the last bias, which is a little more generous:
+# a prompt must not fall on ink.
+_FIRST = _Weights(sure=0.60, inner=0.0, odds=0.94, way=0.0, bias=-4.02)
+_SECOND = _Weights(sure=0.43, inner=0.45, odds=0.62, way=3.69, bias=-3.42)
+_FINAL = _Weights(sure=0.38, inner=0.23, odds=0.68, way=1.38, bias=-1.25)
 
 
 def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_], tuple[int, int]]:
@@ -93,99 +105,102 @@ _NEIGHBOURS = (
 ).astype(np.float32)
 
 
-def _ink(patch: Picture, cells: CoarseMask, region: Window) -> NDArray[np.uint8]:
-    """255 where ``patch``, the picture's ``region`` at any scale, is ink."""
-    height, width = patch.shape[:2]
-    prob, core, near, far = cv2.split(cells.over(region, (height, width)))
-    ink = np.zeros((height, width), np.uint8)
+def _ink(picture: Picture, cells: CoarseMask, region: Window) -> NDArray[np.uint8]:
+    """255 where ``picture``, a piece over ``region`` at any scale, is ink."""
+    shape = picture.shape[:2]
+    maps = cells.over(cells.maps, region, shape)
+    prob, core, near, far = (np.ascontiguousarray(maps[..., i]) for i in range(4))
+    ink = np.zeros(shape, np.uint8)
     around = np.flatnonzero(far > _NEAR * 255)
     band = np.flatnonzero(near > _NEAR * 255)
     if len(around) - len(band) < _BACKGROUND:
         ink[prob > _COARSE * 255] = 255
     else:
-        sample = around[:: max(1, len(around) // _SAMPLE)]
-        block = cells.size[0] * width / (region[2] - region[0])
-        scene = _Patch(patch, np.asarray(prob, np.uint8), np.asarray(core, np.uint8), block)
-        score = _fitted(scene, sample, near.reshape(-1)[sample] > _NEAR * 255)(band)
-        ink.reshape(-1)[band[score > 0]] = 255
+        rgb = tuple(np.asarray(plane, np.uint8).reshape(-1) for plane in cv2.split(picture))
+        patch = _Patch(rgb, prob.reshape(-1), core.reshape(-1), cells, region, shape)
+        sample = around[:: -(-len(around) // _SAMPLE)]
+        found = _fitted(patch, sample, near.reshape(-1)[sample] > _NEAR * 255)(band)
+        ink.reshape(-1)[found] = 255
+        ink.reshape(-1)[_gaps(patch, found, band)] = 255
         ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
-        _fill_gaps(ink, np.asarray(prob, np.uint8), block)
     if not ink.any():
         ink[prob == prob.max()] = 255
     return ink
 
 
-def _fill_gaps(ink: NDArray[np.uint8], prob: NDArray[np.uint8], block: float) -> None:
-    """Believe the network, in place, where it is certain and no ink was found anywhere near."""
-    height, width = ink.shape
-    size = (max(1, int(width / block)), max(1, int(height / block)))
-    found = (cv2.resize(ink, size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-    reach = np.ones((2 * _GAP + 1, 2 * _GAP + 1), np.uint8)
-    certain = cv2.resize(prob, size, interpolation=cv2.INTER_AREA) > _COARSE * 255
-    gaps = certain & (cv2.dilate(found, reach) == 0)
-    if gaps.any():
-        wide = cv2.resize(gaps.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-        ink[(wide > 0) & (prob > _COARSE * 255)] = 255
-
-
 @dataclass(frozen=True)
 class _Patch:
-    """A piece of the picture and the coarse maps over it."""
+    """A piece of the picture and the coarse maps over it, pixel after pixel."""
 
-    rgb: Picture  # (h, w, 3)
-    prob: NDArray[np.uint8]  # (h, w)
-    core: NDArray[np.uint8]  # (h, w)
-    block: float  # side of a cell, pixels
+    rgb: tuple[NDArray[np.uint8], ...]  # red, green and blue, each (n,)
+    prob: NDArray[np.uint8]  # (n,)
+    core: NDArray[np.uint8]  # (n,)
+    cells: CoarseMask
+    region: Window
+    shape: tuple[int, int]  # h, w with h * w = n
+
+    def cells_of(self, where: NDArray[np.intp]) -> NDArray[np.intp]:
+        return self.cells.under(where, self.region, self.shape)
+
+    def colours(self, where: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of the 16 x 16 x 16 colours every pixel is nearest to."""
+        red, green, blue = (plane[where] >> 4 for plane in self.rgb)
+        number = (red.astype(np.intp) << 8) | (green.astype(np.intp) << 4) | blue
+        return np.asarray(number, np.intp)
+
+
+def _gaps(patch: _Patch, found: NDArray[np.intp], band: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The pixels of ``band`` where the network is certain and nothing was found anywhere near."""
+    inked = np.zeros(patch.cells.prob.shape, np.uint8)
+    inked.reshape(-1)[patch.cells_of(found)] = 1
+    reach = cv2.dilate(inked, np.ones((2 * _GAP + 1, 2 * _GAP + 1), np.uint8))
+    gaps = (patch.cells.prob > _COARSE * 255) & (reach == 0)
+    if not gaps.any():
+        return band[:0]
+    certain = band[patch.prob[band] > _COARSE * 255]
+    return np.asarray(certain[gaps.reshape(-1)[patch.cells_of(certain)]], np.intp)
 
 
 def _fitted(
-    patch: _Patch, sample: NDArray[np.int64], band: NDArray[np.bool_]
-) -> Callable[[NDArray[np.int64]], Floats]:
-    """Log-odds of being ink for any pixels, learned from a sample of which ``band`` may be ink."""
-    pixels = patch.rgb.reshape(-1, 3)[sample]
-    prob = patch.prob.reshape(-1)[sample]
-    colours = _colours(pixels)
-    sure, inner = _LOGIT[prob], _CORE_LOGIT[patch.core.reshape(-1)[sample]]
+    patch: _Patch, sample: NDArray[np.intp], band: NDArray[np.bool_]
+) -> Callable[[NDArray[np.intp]], NDArray[np.intp]]:
+    """Picks the ink out of any pixels; learns from a sample, of which ``band`` may be ink."""
+    prob, colours = patch.prob[sample], patch.colours(sample)
+    clues = _LOGIT[prob], _CORE_LOGIT[patch.core[sample]]
     odds = _log_odds(colours, np.where(band, np.square(prob / np.float32(255)), 0), ~band)
-    post = _posterior(_score(_FIRST, sure, odds[colours], None, inner), band)
-    mean, nearby = _two_colours(patch, pixels, sample, post, np.where(prob < 128, post, 1))
-    way = _way(pixels, nearby.reshape(-1, 3)[sample], mean)
-    post = _posterior(_score(_SECOND, sure, odds[colours], way, inner), band)
+    post = _posterior(_score(_FIRST, *clues, odds[colours]), band)
+    pens = _two_colours(patch, sample, post, np.where(prob < 128, post, 1))
+    score = _score(_SECOND, *clues, odds[colours])
+    score += np.float32(_SECOND.way) * pens.way(patch, sample)
+    post = _posterior(score, band)
     odds = _log_odds(colours, np.square(post), np.square(1 - post))
+    alike = odds[colours[band]].max(initial=-np.inf) < _TELLING
 
-    def score(where: NDArray[np.int64]) -> Floats:
-        pixels = patch.rgb.reshape(-1, 3)[where]
-        return _score(
-            _FINAL,
-            _LOGIT[patch.prob.reshape(-1)[where]],
-            odds[_colours(pixels)],
-            _way(pixels, nearby.reshape(-1, 3)[where], mean),
-            _CORE_LOGIT[patch.core.reshape(-1)[where]],
-        )
+    def ink(where: NDArray[np.intp]) -> NDArray[np.intp]:
+        if alike:  # ink of the background's colour: the network alone knows
+            return where[patch.prob[where] > _LIKELY * 255]
+        clues = _LOGIT[patch.prob[where]], _CORE_LOGIT[patch.core[where]]
+        score = _score(_FINAL, *clues, odds[patch.colours(where)])
+        hopeful = score > -_FINAL.way * _ALPHA[1]  # the last clue cannot save the others
+        where, score = where[hopeful], score[hopeful]
+        score += np.float32(_FINAL.way) * pens.way(patch, where)
+        return np.asarray(where[score > 0], np.intp)
 
-    return score
+    return ink
 
 
-def _score(
-    weights: tuple[float, ...], sure: Floats, odds: Floats, way: Floats | None, inner: Floats
-) -> Floats:
-    score = sure * np.float32(weights[0])
-    score += odds * np.float32(weights[1])
-    if way is not None:
-        score += way * np.float32(weights[2])
-    score += inner * np.float32(weights[3])
-    return np.asarray(score + np.float32(weights[4]), np.float32)
+def _score(weights: _Weights, sure: Floats, inner: Floats, odds: Floats) -> Floats:
+    """Log-odds of being ink, but for the way from background to ink."""
+    score = sure * np.float32(weights.sure)
+    score += inner * np.float32(weights.inner)
+    score += odds * np.float32(weights.odds)
+    score += np.float32(weights.bias)
+    return np.asarray(score, np.float32)
 
 
 def _posterior(score: Floats, band: NDArray[np.bool_]) -> Floats:
     post = 1 / (1 + np.exp(-np.clip(score, -20, 20)))
     return np.asarray(np.where(band, post, 0), np.float32)
-
-
-def _colours(pixels: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Which of the 16 x 16 x 16 colours each of ``pixels`` (n, 3) is nearest to."""
-    red, green, blue = (pixels >> 4).T
-    return np.asarray((red.astype(np.intp) << 8) | (green.astype(np.intp) << 4) | blue, np.intp)
 
 
 def _log_odds(colours: NDArray[np.intp], ink: NDArray[Any], other: NDArray[Any]) -> Floats:
@@ -205,37 +220,42 @@ def _smooth(counts: Floats) -> Floats:
     return counts
 
 
-def _two_colours(
-    patch: _Patch, pixels: NDArray[np.uint8], where: NDArray[np.int64], post: Floats, taken: Floats
-) -> tuple[Floats, Picture]:
-    """The ink's mean colour (3,), and the background's nearby at every pixel of the patch.
+@dataclass(frozen=True)
+class _TwoColours:
+    """The ink's mean colour (3,), and under every cell the background's nearby (cells, 3)."""
 
-    ``post`` weighs the ink's colours, ``(1 - taken) ** 4`` the background's.
-    """
-    values = pixels.astype(np.float32)
-    weights = np.square(post)
-    mean = np.einsum("i,ij->j", weights, values) / (weights.sum() + np.float32(1e-3))
-    height, width = patch.prob.shape
-    rows, columns = max(1, int(height / patch.block)), max(1, int(width / patch.block))
-    row, column = np.divmod(where, width)
-    index = row * rows // height * columns + column * columns // width
-    weights = np.square(np.square(1 - taken)) + np.float32(1e-4)
+    ink: Floats
+    background: Floats
+
+    def way(self, patch: _Patch, where: NDArray[np.intp]) -> Floats:
+        """How far each pixel has gone from the background nearby (0) to the ink's colour (1)."""
+        cells = patch.cells_of(where)
+        product, square = np.float32(0), np.float32(_FLAT)
+        for plane, ink, background in zip(patch.rgb, self.ink, self.background.T, strict=True):
+            nearby = background[cells]
+            difference = ink - nearby
+            product = product + (plane[where] - nearby) * difference
+            square = square + np.square(difference)
+        return np.asarray(np.clip(product / square, *_ALPHA), np.float32)
+
+
+def _two_colours(
+    patch: _Patch, sample: NDArray[np.intp], post: Floats, taken: Floats
+) -> _TwoColours:
+    """``post`` weighs the ink's colours, ``(1 - taken) ** 4`` the background's."""
+    ink = np.square(post)
+    other = np.square(np.square(1 - taken)) + np.float32(1e-4)
+    cells, shape = patch.cells_of(sample), patch.cells.prob.shape
 
     def spread(values: Floats) -> NDArray[Any]:
-        total = np.bincount(index, values, rows * columns).reshape(rows, columns)
-        return np.asarray(cv2.GaussianBlur(total, (0, 0), _SPREAD))
+        total = np.bincount(cells, values, shape[0] * shape[1]).reshape(shape)
+        return np.asarray(cv2.GaussianBlur(total, (0, 0), _SPREAD)).reshape(-1)
 
-    share = spread(weights) + 1e-9
-    nearby = np.stack([spread(values[:, c] * weights) / share for c in range(3)], axis=2)
-    small = np.clip(nearby, 0, 255).astype(np.uint8)
-    return mean, np.asarray(cv2.resize(small, (width, height)), np.uint8)
-
-
-def _way(pixels: NDArray[np.uint8], nearby: NDArray[np.uint8], mean: Floats) -> Floats:
-    """How far each pixel has gone from the background nearby (0) to the ink's mean colour (1)."""
-    background = nearby.astype(np.float32)
-    gone = pixels - background
-    difference = mean - background
-    square = np.einsum("ij,ij->i", difference, difference) + np.float32(_FLAT)
-    way = np.einsum("ij,ij->i", gone, difference) / square
-    return np.asarray(np.clip(way, *_ALPHA), np.float32)
+    share, total = spread(other) + 1e-9, ink.sum() + 1e-3
+    planes = [plane[sample].astype(np.float32) for plane in patch.rgb]
+    return _TwoColours(
+        ink=np.array([np.einsum("i,i", ink, plane) / total for plane in planes], np.float32),
+        background=np.stack([spread(plane * other) / share for plane in planes], axis=1).astype(
+            np.float32
+        ),
+    )

@@ -1,179 +1,399 @@
-"""From YOLO's answers to marks: windows worth a nearer look, looks fused, ink refined."""
-
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from markcut.contracts import CLIPSEG_SIDE, KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
-from markcut.geometry import Picture, Window, letterbox
-from markcut.looks import Detection, crop_windows, detections
-from markcut.marks import merge
+from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
+from markcut.geometry import Placement, Window, letterbox
+from markcut.ink import refine_ink
+from markcut.marks import Detection, Mark, crop_windows, detections, ink_with_margin, merge
+from tests.markcut.drawn import Mask, Picture, ellipse, loop, mark, scene, strokes
 
-CIRCLE, TICK = KINDS.index("circle"), KINDS.index("tick")
+Outputs = dict[str, NDArray[Any]]
+COLD = np.zeros((352, 352), np.float32)
 
 
-def drawn(height: int, width: int, *, width_px: int = 6) -> tuple[Picture, np.ndarray]:
-    """A grey, noisy picture with a red ring, and the ring's ink."""
-    rng = np.random.default_rng(0)
-    picture = rng.integers(120, 140, (height, width, 3), dtype=np.uint8)
-    ink = np.zeros((height, width), np.uint8)
-    centre = (width // 2, height // 2)
-    cv2.ellipse(ink, centre, (width // 8, height // 8), 0, 0, 360, 1, width_px)
-    picture[ink > 0] = (220, 20, 30)
-    return picture, ink > 0
+def outputs(answers: Sequence[tuple[str, float, Any, Any]] = ()) -> Outputs:
+    """What YOLO would say: kinds, scores, boxes and masks (in its input), empty rows behind."""
+    boxes, scores, class_ids, masks = (
+        np.zeros(tuple(d for d in tensor.dims if isinstance(d, int)), tensor.numpy_dtype)
+        for tensor in YOLO11_SEG.outputs
+    )
+    for row, (kind, score, box, prob) in enumerate(answers):
+        boxes[row], scores[row], class_ids[row], masks[row] = box, score, KINDS.index(kind), prob
+    names = (tensor.name for tensor in YOLO11_SEG.outputs)
+    return dict(zip(names, (boxes, scores, class_ids, masks), strict=True))
 
 
 def looked(
-    picture: Picture,
-    ink: np.ndarray,
-    *,
-    window: Window | None = None,
-    score: float = 0.9,
-    kind: int = CIRCLE,
+    inks: Sequence[tuple[str, float, Mask]], window: Window | None = None
 ) -> list[Detection]:
-    """What a perfect YOLO says of ``ink`` in one look."""
-    _, placement = letterbox(picture, YOLO_SIDE, window=window)
-    x0, y0, x1, y1 = placement.window
-    shown = ink[y0:y1, x0:x1]
-    outputs = {
-        t.name: np.zeros(tuple(map(int, t.dims[1:])), t.numpy_dtype) for t in YOLO11_SEG.outputs
-    }
-    boxes, scores, class_ids, masks = outputs.values()
-    if shown.any():
-        ys, xs = np.nonzero(shown)
-        box = np.array([xs.min() + x0, ys.min() + y0, xs.max() + 1 + x0, ys.max() + 1 + y0], float)
-        boxes[0] = placement.forward(box)
-        scores[0], class_ids[0] = score, kind
-        square = np.zeros((YOLO_SIDE, YOLO_SIDE), np.float32)
-        a, b, c, d = placement.inner
-        square[b:d, a:c] = cv2.resize(
-            shown.astype(np.float32), (c - a, d - b), interpolation=cv2.INTER_AREA
-        )
-        cells = (YOLO_MASK_SIDE, YOLO_MASK_SIDE)
-        masks[0] = np.minimum(1, 2.5 * cv2.resize(square, cells, interpolation=cv2.INTER_AREA))
-    return detections(outputs, placement, threshold=0.05)
+    """What a good network finds in one look at inks: kinds, scores, inks of the picture's size."""
+    height, width = inks[0][2].shape
+    answers = []
+    for kind, score, ink in inks:
+        picture = np.repeat(ink[..., None], 3, axis=2).astype(np.uint8) * 255
+        square, placement = letterbox(picture, YOLO_SIDE, window=window)
+        left, top, right, bottom = placement.inner
+        cover = np.zeros((YOLO_SIDE, YOLO_SIDE), np.float32)
+        cover[top:bottom, left:right] = square[top:bottom, left:right, 0] / 255
+        ys, xs = np.nonzero(cover > 0.1)
+        if len(xs) == 0:
+            continue
+        cells = cv2.resize(cover, (YOLO_MASK_SIDE, YOLO_MASK_SIDE), interpolation=cv2.INTER_AREA)
+        prob = cv2.GaussianBlur(np.minimum(2.5 * cells, 1), (0, 0), 0.6)
+        box = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+        answers.append((kind, score, box, prob))
+    window = window or (0, 0, width, height)
+    _, placement = letterbox(np.zeros((height, width, 3), np.uint8), YOLO_SIDE, window=window)
+    return detections(outputs(answers), placement, threshold=0.05)
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
+def only(marks: list[Mark]) -> Mark:
+    assert len(marks) == 1
+    return marks[0]
 
 
-@pytest.mark.parametrize("size", [(180, 240), (640, 480), (900, 1200)])
-def test_ink_is_found_at_the_pictures_own_resolution(size: tuple[int, int]) -> None:
-    picture, ink = drawn(*size, width_px=4)
-    (mark,) = merge(picture, looked(picture, ink), [], threshold=0.25, max_marks=10)
-    assert mark.kind == CIRCLE
-    assert iou(mark.full_ink(*size), ink) > 0.85
-    x0, y0, x1, y1 = mark.box
-    assert (x1 - x0, y1 - y0) == mark.ink.shape[::-1]
+def iou(one: Mask, other: Mask) -> float:
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
 
 
-def test_nothing_seen_is_no_mark() -> None:
-    picture, ink = drawn(300, 400)
-    assert merge(picture, [], [], threshold=0.25, max_marks=10) == []
-    weak = looked(picture, ink, score=0.1)
-    assert merge(picture, weak, [], threshold=0.25, max_marks=10) == []
+def full(found: Mark, ink: Mask) -> Mask:
+    return found.full_ink(*ink.shape)
 
 
-def test_answers_without_a_value_are_dropped() -> None:
-    picture, ink = drawn(300, 400)
-    assert looked(picture, ink, score=float("nan")) == []
+def windows_of(heat: NDArray[np.float32], whole: Sequence[Detection], **sizes: int) -> list[Window]:
+    return crop_windows(heat, whole, heat_threshold=0.5, max_windows=6, **sizes)
 
 
-def test_one_mark_in_two_looks_counts_once_and_the_finer_ink_wins() -> None:
-    picture, ink = drawn(1500, 2000, width_px=5)
-    window = (500, 250, 1500, 1250)
-    whole = looked(picture, ink, score=0.6, kind=TICK)
-    near = looked(picture, ink, window=window, score=0.9)
-    (mark,) = merge(picture, whole, near, threshold=0.25, max_marks=10)
-    assert mark.kind == CIRCLE
-    assert mark.score == pytest.approx(0.9)
-    assert iou(mark.full_ink(1500, 2000), ink) > 0.85
+def tick(shape: tuple[int, int], x: float, y: float, size: float, width: int) -> Mask:
+    path = [(x - size / 2, y), (x - size / 5, y + size / 3), (x + size / 2, y - size / 2)]
+    return strokes(shape, [path], width)
 
 
-def test_a_mark_cut_by_a_window_is_taken_from_the_look_that_has_all_of_it() -> None:
-    picture, ink = drawn(1500, 2000, width_px=9)
-    half = (1000, 300, 1900, 1200)
-    whole, near = looked(picture, ink, score=0.6), looked(picture, ink, window=half, score=0.9)
-    (mark,) = merge(picture, whole, near, threshold=0.25, max_marks=10)
-    assert iou(mark.full_ink(1500, 2000), ink) > 0.6
+# --- detections ---------------------------------------------------------------------------------
 
 
-def test_a_weak_answer_that_a_nearer_look_does_not_share_is_dropped() -> None:
-    picture, ink = drawn(1500, 2000)
-    other = np.zeros_like(ink)
-    other[400:430, 800:860] = True
-    whole = looked(picture, ink, score=0.3)
-    near = looked(picture, other, window=(500, 250, 1500, 1250), score=0.9, kind=TICK)
-    marks = merge(picture, whole, near, threshold=0.25, max_marks=10)
-    assert [m.kind for m in marks] == [TICK]
+def placement_of(height: int, width: int, window: Window | None = None) -> Placement:
+    return letterbox(np.zeros((height, width, 3), np.uint8), YOLO_SIDE, window=window)[1]
 
 
-def test_at_most_max_marks_best_first() -> None:
-    picture, ink = drawn(400, 600)
-    second = np.zeros_like(ink)
-    second[20:40, 20:80] = True
-    seen = looked(picture, ink, score=0.5) + looked(picture, second, score=0.8, kind=TICK)
-    marks = merge(picture, seen, [], threshold=0.25, max_marks=10)
-    assert [m.kind for m in marks] == [TICK, CIRCLE]
-    assert [m.kind for m in merge(picture, seen, [], threshold=0.25, max_marks=1)] == [TICK]
+def test_an_answer_comes_back_in_pixels_of_the_picture() -> None:
+    shape = (480, 640)
+    ink = tick(shape, 200, 300, 120, 6)
+    found = only_detection(looked([("tick", 0.8, ink)]))
+    ys, xs = np.nonzero(ink)
+    assert np.allclose(found.box, [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=2)
+    assert KINDS[found.kind] == "tick"
+    assert found.score == pytest.approx(0.8)
+    x0, y0, x1, y1 = found.region
+    assert x0 < xs.min()
+    assert y0 < ys.min()
+    assert x1 > xs.max()
+    assert y1 > ys.max()
 
 
-def test_a_one_pixel_picture_is_no_trouble() -> None:
-    picture = np.zeros((1, 1, 3), np.uint8)
-    seen = looked(picture, np.ones((1, 1), bool))
-    for mark in merge(picture, seen, [], threshold=0.25, max_marks=10):
-        assert mark.full_ink(1, 1).any()
+def only_detection(found: list[Detection]) -> Detection:
+    assert len(found) == 1
+    return found[0]
 
 
-def heat(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    out = np.zeros((CLIPSEG_SIDE, CLIPSEG_SIDE), np.float32)
-    x0, y0, x1, y1 = (np.array(box) * CLIPSEG_SIDE / [width, height, width, height]).astype(int)
-    out[y0 : y1 + 1, x0 : x1 + 1] = 0.9
-    return out
+def test_a_window_shifts_and_scales_its_answers() -> None:
+    shape = (1000, 1400)
+    ink = tick(shape, 700, 500, 150, 6)
+    window = (500, 300, 900, 700)
+    found = only_detection(looked([("tick", 0.8, ink)], window))
+    ys, xs = np.nonzero(ink)
+    assert np.allclose(found.box, [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=2)
+    assert found.window == window
 
 
-def windows(height: int, width: int, box: tuple[int, int, int, int], **more: int) -> list[Window]:
-    return crop_windows(
-        heat(height, width, box),
-        [],
-        height=height,
-        width=width,
-        heat_threshold=0.5,
-        max_windows=more.get("max_windows", 4),
+def test_below_the_threshold_empty_and_broken_answers_are_dropped() -> None:
+    prob = np.ones((YOLO_MASK_SIDE, YOLO_MASK_SIDE), np.float32)
+    box, nan = (100, 200, 300, 400), float("nan")
+    answers = [
+        ("dot", nan, box, prob),
+        ("dot", 0.9, (nan, 200, 300, 400), prob),
+        ("dot", 0.2, box, prob),
+        ("dot", 0.8, box, prob),
+        ("dot", 0.7, (300, 200, 300, 400), prob),  # without width
+        ("dot", 0.6, (100, 0, 300, 40), prob),  # on the padding
+    ]
+    found = detections(outputs(answers), placement_of(300, 640), threshold=0.3)
+    assert [d.score for d in found] == pytest.approx([0.8])
+
+
+def test_a_threshold_of_nothing_still_leaves_out_suppressed_rows() -> None:
+    assert detections(outputs(), placement_of(300, 640), threshold=0.0) == []
+
+
+def test_a_mask_that_is_not_finite_counts_as_no_ink() -> None:
+    prob = np.full((YOLO_MASK_SIDE, YOLO_MASK_SIDE), np.nan, np.float32)
+    found = detections(
+        outputs([("dot", 0.8, (100, 200, 300, 400), prob)]), placement_of(640, 640), threshold=0.3
     )
+    assert (found[0].prob == 0).all()
+    picture = np.full((640, 640, 3), 90, np.uint8)
+    assert len(merge(picture, found, [], threshold=0.3, max_marks=4)) == 1
 
 
-def test_a_large_picture_gets_a_native_window_around_the_heat() -> None:
-    box = (2900, 2000, 3100, 2150)
-    ((x0, y0, x1, y1),) = windows(3000, 4000, box)
-    assert x0 < box[0] < box[2] < x1
-    assert y0 < box[1] < box[3] < y1
-    assert x1 - x0 == y1 - y0 == YOLO_SIDE
+# --- windows ------------------------------------------------------------------------------------
 
 
-def test_a_window_stays_in_the_picture_and_holds_a_large_mark() -> None:
-    ((x0, y0, x1, y1),) = windows(3000, 4000, (0, 0, 900, 700))
-    assert (x0, y0) == (0, 0)
-    assert x1 >= 900
-    assert y1 >= 700
+def test_a_small_picture_with_a_sure_mark_needs_no_nearer_look() -> None:
+    whole = looked([("circle", 0.9, strokes((500, 700), [loop((300, 250), (120, 90))], 8))])
+    assert windows_of(COLD, whole, height=500, width=700) == []
 
 
-def test_a_mark_as_large_as_the_picture_needs_no_window() -> None:
-    assert windows(3000, 4000, (100, 100, 3900, 2900)) == []
+def test_a_weak_mark_in_a_small_picture_is_looked_at_enlarged() -> None:
+    whole = looked([("tick", 0.3, tick((240, 180), 60, 60, 30, 2))])
+    (window,) = windows_of(COLD, whole, height=240, width=180)
+    assert window[2] - window[0] <= 160
+    assert window[0] <= 45
+    assert window[1] <= 45
+    assert window[2] >= 75
+    assert window[3] >= 75
 
 
-def test_windows_are_limited_and_not_doubled() -> None:
-    picture = np.zeros((3000, 4000), bool)
-    seen = []
-    for x in (200, 1500, 3000):
-        ink = picture.copy()
-        ink[500:600, x : x + 150] = True
-        seen += looked(np.zeros((3000, 4000, 3), np.uint8), ink)
-    none = np.zeros((CLIPSEG_SIDE, CLIPSEG_SIDE), np.float32)
-    every = {"height": 3000, "width": 4000, "heat_threshold": 0.5}
-    assert len(crop_windows(none, seen * 2, max_windows=9, **every)) == 3
-    assert len(crop_windows(none, seen, max_windows=2, **every)) == 2
-    assert len(seen) == 3 <= YOLO_TOP_K
+def test_heat_that_nothing_explains_is_looked_at_at_full_resolution() -> None:
+    heat = COLD.copy()
+    heat[100:110, 200:212] = 0.9
+    (window,) = windows_of(heat, [], height=3000, width=4000)
+    assert window[2] - window[0] == window[3] - window[1] == YOLO_SIDE
+    x, y = 206 * 4000 / 352, 105 * 3000 / 352
+    assert window[0] + 100 < x < window[2] - 100
+    assert window[1] + 100 < y < window[3] - 100
+
+
+def test_heat_on_a_sure_mark_is_explained() -> None:
+    ink = strokes((900, 900), [loop((450, 450), (200, 150))], 10)
+    heat = cv2.resize(ink.astype(np.float32), (352, 352), interpolation=cv2.INTER_AREA)
+    whole = looked([("circle", 0.9, ink)])
+    assert windows_of(np.minimum(heat * 4, 1), whole, height=900, width=900) == []
+
+
+def test_neighbours_share_a_window_and_strangers_do_not() -> None:
+    shape = (3000, 4000)
+    near = [tick(shape, 1000, 1000, 120, 8), tick(shape, 1250, 1100, 120, 8)]
+    far = tick(shape, 3000, 2000, 120, 8)
+    whole = looked([("tick", 0.5, ink) for ink in (*near, far)])
+    found = windows_of(COLD, whole, height=3000, width=4000)
+    assert len(found) == 2
+    for d in whole:
+        assert any(
+            (d.box[:2] > w[:2]).all() and (d.box[2:] < w[2:]).all() for w in map(np.array, found)
+        )
+
+
+def test_the_most_promising_windows_come_first_and_there_are_not_too_many() -> None:
+    shape = (3000, 4000)
+    inks = [tick(shape, 500 + 800 * i, 500 + 600 * i, 100, 8) for i in range(4)]
+    scores = (0.3, 0.55, 0.2, 0.4)
+    whole = looked([("tick", s, ink) for s, ink in zip(scores, inks, strict=True)])
+    found = crop_windows(COLD, whole, height=3000, width=4000, heat_threshold=0.5, max_windows=2)
+    assert len(found) == 2
+    for window, ink in zip(found, (inks[1], inks[3]), strict=True):
+        ys, xs = np.nonzero(ink)
+        assert window[0] < xs.min()
+        assert window[1] < ys.min()
+        assert window[2] > xs.max()
+        assert window[3] > ys.max()
+
+
+def test_windows_stay_inside_and_heat_everywhere_is_split_or_ignored() -> None:
+    heat = np.full((352, 352), 0.7, np.float32)
+    heat[300:310, 5:15] = 0.99
+    heat[0, 0] = np.nan
+    for height, width in ((3000, 4000), (300, 4000), (1, 1), (1, 5000), (180, 180)):
+        for x0, y0, x1, y1 in windows_of(heat, [], height=height, width=width):
+            assert 0 <= x0 < x1 <= width
+            assert 0 <= y0 < y1 <= height
+    assert len(windows_of(heat, [], height=3000, width=4000)) >= 1
+
+
+# --- ink ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [3, 6, 14])
+def test_ink_is_found_to_the_pixel_inside_of_coarse_cells(width: int) -> None:
+    shape = (900, 1200)
+    thing = ellipse(shape, (500, 450), (260, 200))
+    ink = strokes(shape, [loop((500, 450), (300, 230))], width)
+    patch, (x, y) = refine_ink(scene(thing, ink), looked([("circle", 0.9, ink)])[0])
+    found = np.zeros(shape, np.bool_)
+    found[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    assert iou(found, ink) > 0.85
+
+
+def test_ink_of_the_cloths_own_colour_falls_back_to_the_coarse_mask() -> None:
+    shape = (700, 700)
+    ink = tick(shape, 350, 350, 200, 20)
+    picture = np.full((*shape, 3), (180, 40, 40), np.uint8)
+    patch, (x, y) = refine_ink(picture, looked([("tick", 0.9, ink)])[0])
+    found = np.zeros(shape, np.bool_)
+    found[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    assert np.count_nonzero(found & ink) > 0.8 * np.count_nonzero(ink)
+    assert iou(found, ink) > 0.5
+
+
+def test_translucent_ink_over_a_pattern_is_found() -> None:
+    shape = (600, 800)
+    picture = np.full((*shape, 3), 235, np.uint8)
+    picture[:, (np.arange(800) // 24) % 2 == 0] = (70, 110, 190)
+    ink = tick(shape, 400, 300, 300, 22)
+    picture[ink] = (picture[ink] * np.array([1.0, 0.95, 0.15])).astype(np.uint8)  # a highlighter
+    patch, (x, y) = refine_ink(picture, looked([("tick", 0.9, ink)])[0])
+    found = np.zeros(shape, np.bool_)
+    found[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    assert iou(found, ink) > 0.75
+
+
+def test_ink_at_the_border_reaches_the_border() -> None:
+    shape = (400, 500)
+    ink = strokes(shape, [[(0, 100), (120, 180)], [(380, 0), (499, 90)]], 8)
+    picture = scene(np.zeros(shape, np.bool_), ink)
+    parts = [ink & (np.arange(500) < 250), ink & (np.arange(500) >= 250)]
+    whole = looked([("line", 0.9, part) for part in parts])
+    marks = merge(picture, whole, [], threshold=0.3, max_marks=4)
+    assert [iou(full(m, ink), part) > 0.8 for m, part in zip(marks, parts, strict=True)] == [1, 1]
+    assert marks[0].box[0] == 0
+    assert marks[1].box[1] == 0
+
+
+def test_a_picture_of_one_pixel() -> None:
+    prob = np.ones((YOLO_MASK_SIDE, YOLO_MASK_SIDE), np.float32)
+    found = detections(
+        outputs([("dot", 0.9, (10, 10, 600, 600), prob)]), placement_of(1, 1), threshold=0.1
+    )
+    picture = np.zeros((1, 1, 3), np.uint8)
+    the_mark = only(merge(picture, found, [], threshold=0.1, max_marks=4))
+    assert the_mark.ink.shape == (1, 1)
+    assert the_mark.full_ink(1, 1).all()
+
+
+def test_margin_grows_ink_and_stops_at_the_border() -> None:
+    ink = np.zeros((20, 30), np.bool_)
+    ink[0:4, 10:14] = True
+    patch, (x, y) = ink_with_margin(mark("dot", ink), 2.0, height=20, width=30)
+    assert (x, y) == (8, 0)
+    assert patch.shape == (6, 8)
+    assert patch[0].all()
+    assert not patch[-1, 0]  # corners are round
+    same, origin = ink_with_margin(mark("dot", ink), 0.0, height=20, width=30)
+    assert same.all()
+    assert origin == (10, 0)
+
+
+# --- merge --------------------------------------------------------------------------------------
+
+SHAPE = (1500, 2000)
+
+
+def plain(ink: Mask) -> Picture:
+    return scene(np.zeros(ink.shape, np.bool_), ink)
+
+
+def test_nothing_seen_or_everything_below_the_threshold_is_no_mark() -> None:
+    ink = tick(SHAPE, 500, 500, 200, 9)
+    assert merge(plain(ink), [], [], threshold=0.3, max_marks=8) == []
+    assert merge(plain(ink), looked([("tick", 0.2, ink)]), [], threshold=0.3, max_marks=8) == []
+
+
+def test_a_mark_seen_twice_is_one_and_the_finer_look_gives_its_ink() -> None:
+    ink = tick(SHAPE, 700, 600, 200, 5)
+    picture = plain(ink)
+    window = (400, 300, 1040, 940)
+    whole, crop = looked([("line", 0.5, ink)]), looked([("tick", 0.9, ink)], window)
+    found = only(merge(picture, whole, crop, threshold=0.3, max_marks=8))
+    assert KINDS[found.kind] == "tick"
+    assert found.score == pytest.approx(0.9)
+    alone = only(merge(picture, [], crop, threshold=0.3, max_marks=8))
+    assert np.array_equal(found.ink, alone.ink)
+    assert iou(full(found, ink), ink) > 0.85
+    ys, xs = np.nonzero(full(found, ink))
+    assert found.box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+
+
+def test_what_its_window_cuts_does_not_replace_the_whole() -> None:
+    ink = strokes(SHAPE, [loop((1000, 750), (420, 330))], 12)
+    window = (200, 300, 840, 940)
+    whole, crop = looked([("circle", 0.7, ink)]), looked([("line", 0.95, ink)], window)
+    found = only(merge(plain(ink), whole, crop, threshold=0.3, max_marks=8))
+    assert KINDS[found.kind] == "circle"
+    assert iou(full(found, ink), ink) > 0.7
+
+
+def test_pieces_in_several_windows_become_one_mark() -> None:
+    ink = strokes(SHAPE, [[(300, 700), (1500, 760)]], 9)
+    pieces = [
+        d for x in (200, 640, 1080) for d in looked([("line", 0.8, ink)], (x, 400, x + 640, 1040))
+    ]
+    assert len(pieces) == 3
+    found = only(merge(plain(ink), [], pieces, threshold=0.3, max_marks=8))
+    assert iou(full(found, ink), ink) > 0.8
+
+
+def test_a_part_that_was_taken_for_a_mark_of_its_own_is_dropped() -> None:
+    stroke = strokes(SHAPE, [[(500, 500), (700, 700)]], 9)
+    cross = stroke | strokes(SHAPE, [[(700, 500), (500, 700)]], 9)
+    whole = looked([("cross", 0.9, cross), ("line", 0.6, stroke)])
+    found = only(merge(plain(cross), whole, [], threshold=0.3, max_marks=8))
+    assert KINDS[found.kind] == "cross"
+
+
+def test_marks_inside_of_and_on_each_other_stay_apart() -> None:
+    circle = strokes(SHAPE, [loop((800, 700), (300, 250))], 10)
+    inside = tick(SHAPE, 800, 700, 150, 8)
+    dot = ellipse(SHAPE, (1100, 700), (12, 12))
+    everything = circle | inside | dot
+    whole = looked([("circle", 0.9, circle), ("tick", 0.8, inside), ("dot", 0.7, dot)])
+    marks = merge(plain(everything), whole, [], threshold=0.3, max_marks=8)
+    assert [KINDS[m.kind] for m in marks] == ["circle", "tick", "dot"]
+
+
+def test_what_a_nearer_look_does_not_show_is_believed_less() -> None:
+    ink = tick(SHAPE, 700, 600, 100, 5)
+    whole, window = looked([("tick", 0.5, ink)]), (400, 300, 1040, 940)
+    sure = only(merge(plain(ink), whole, [], threshold=0.1, max_marks=8))
+    less = only(merge(plain(ink), whole, [], threshold=0.1, max_marks=8, windows=[window]))
+    assert less.score < sure.score
+    elsewhere = (1300, 800, 1940, 1440)
+    same = only(merge(plain(ink), whole, [], threshold=0.1, max_marks=8, windows=[elsewhere]))
+    assert same.score == sure.score
+
+
+def test_the_best_marks_come_first_and_equal_ones_from_left_to_right() -> None:
+    inks = [tick(SHAPE, x, 500, 120, 8) for x in (1500, 300, 900)]
+    whole = looked([("tick", s, ink) for s, ink in zip((0.8, 0.8, 0.9), inks, strict=True)])
+    picture = plain(inks[0] | inks[1] | inks[2])
+    marks = merge(picture, whole, [], threshold=0.3, max_marks=8)
+    assert [int(m.box[0]) // 300 for m in marks] == [2, 0, 4]
+    assert len(merge(picture, whole, [], threshold=0.3, max_marks=2)) == 2
+
+
+def test_scores_that_are_no_numbers_are_dropped() -> None:
+    ink = tick(SHAPE, 700, 600, 200, 8)
+    (seen,) = looked([("tick", 0.9, ink)])
+    broken = Detection(seen.kind, float("nan"), seen.box, seen.prob, seen.region, seen.window)
+    found = only(merge(plain(ink), [broken, seen], [broken], threshold=0.3, max_marks=8))
+    assert found.score == pytest.approx(0.9)
+
+
+def test_every_row_the_network_has_at_twelve_megapixels() -> None:
+    shape = (3000, 4000)
+    ink = np.zeros(shape, np.bool_)
+    inks = []
+    for i in range(YOLO_TOP_K):
+        x, y = 300 + 480 * (i % 8), 400 + 700 * (i // 8)
+        path = [(x - 100, y), (x + 100, y + 60)]
+        inks.append((path, strokes(shape, [path], 6)))
+        ink |= inks[-1][1]
+    whole = [d for _, one in inks[:4] for d in looked([("line", 0.9, one)])]
+    marks = merge(plain(ink), whole, [], threshold=0.3, max_marks=32)
+    assert len(marks) == 4
+    assert all(iou(full(m, ink), one) > 0.6 for m, (_, one) in zip(marks, inks, strict=False))
