@@ -37,6 +37,7 @@ STAGES = (
     "clipseg",
     "yolo11_seg",
     "yolo11_seg_crops",
+    "marks",
     "sam2_encoder",
     "point_sampler",
     "sam2_decoder",

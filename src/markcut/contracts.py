@@ -150,6 +150,7 @@ STAGES: tuple[str, ...] = (
     "clipseg",
     "yolo11_seg",
     "yolo11_seg_crops",
+    "marks",
     "sam2_encoder",
     "point_sampler",
     "sam2_decoder",

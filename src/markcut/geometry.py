@@ -72,18 +72,27 @@ def letterbox(
 
     ``window`` is by default the whole picture; it must lie inside and hold at least one pixel.
     """
-    x0, y0, x1, y1 = window = _checked(picture, window)
-    width, height = x1 - x0, y1 - y0
+    window = _checked(picture, window)
+    placement = _letterboxed(window, side)
+    x0, y0, x1, y1 = window
+    left, top, right, bottom = placement.inner
+    square = np.full((side, side, 3), PADDING, np.uint8)
+    square[top:bottom, left:right] = _resize(picture[y0:y1, x0:x1], right - left, bottom - top)
+    return square, placement
+
+
+def placed(height: int, width: int, side: int) -> Placement:
+    """Where ``letterbox`` puts the whole of a picture (height, width)."""
+    return _letterboxed((0, 0, width, height), side)
+
+
+def _letterboxed(window: Window, side: int) -> Placement:
+    width, height = window[2] - window[0], window[3] - window[1]
     scale = side / max(width, height)
     inner_width = min(side, max(1, round(width * scale)))
     inner_height = min(side, max(1, round(height * scale)))
     left, top = (side - inner_width) // 2, (side - inner_height) // 2
-    inner = (left, top, left + inner_width, top + inner_height)
-    square = np.full((side, side, 3), PADDING, np.uint8)
-    square[top : inner[3], left : inner[2]] = _resize(
-        picture[y0:y1, x0:x1], inner_width, inner_height
-    )
-    return square, Placement(window=window, inner=inner, side=side)
+    return Placement(window, (left, top, left + inner_width, top + inner_height), side)
 
 
 def stretch(picture: Picture, side: int) -> tuple[Picture, Placement]:

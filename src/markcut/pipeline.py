@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from markcut.answer import build_answer
 from markcut.bundle import Bundle, load_bundle
+from markcut.chain import Views, find_marks, only_image, preprocess
+from markcut.clock import Clock
 from markcut.contracts import (
     CLIPSEG,
-    CLIPSEG_SIDE,
     MARKED_OBJECT,
     MODELS,
     SAM2_DECODER,
     SAM2_ENCODER,
-    STAGES,
     YOLO11_SEG,
-    YOLO_SIDE,
     ModelSpec,
 )
-from markcut.errors import InvalidInput, RunnerError
-from markcut.geometry import Picture, Placement, letterbox, stretch
-from markcut.images import decode
+from markcut.errors import RunnerError
 from markcut.manifest import Manifest
-from markcut.marks import Detection, Mark, crop_windows, detections, merge
+from markcut.marks import Mark
 from markcut.mask_selection import Selection, select_masks
 from markcut.parameters import Parameters, parse_parameters
 from markcut.point_sampler import Prompts, decoder_feeds, sample_prompts
@@ -43,27 +37,7 @@ from markcut.runners import Runner, RunnerInfo, open_runner
 
 Array = NDArray[Any]
 
-_WEAK = 0.4  # of the mark threshold: from here on a detection is worth a nearer look
-_WINDOWS = 6  # nearer looks at one picture, unless the bundle says otherwise
-_IMAGE = MARKED_OBJECT.inputs[0].name
-
-
-class _Clock:
-    """Milliseconds of every stage of one request; stages may run in several threads."""
-
-    def __init__(self) -> None:
-        self._spent = dict.fromkeys(STAGES, 0.0)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._spent[name] += (time.perf_counter() - start) * 1000
-
-    def milliseconds(self) -> NDArray[np.float32]:
-        return np.array([self._spent[name] for name in STAGES], np.float32)
+_VIEW = YOLO11_SEG.inputs[0].name
 
 
 class Pipeline:
@@ -144,99 +118,60 @@ class Pipeline:
         asked = parse_parameters(
             parameters or {}, defaults=self.manifest.defaults, prompts=self.manifest.prompts
         )
-        clock = _Clock()
-        with clock.stage("total"):
-            with clock.stage("decode"):
-                picture = decode(_only_image(inputs))
-            marks, features = self._look(picture, asked, clock)
-            with clock.stage("point_sampler"):
-                prompts = sample_prompts(
-                    picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
-                )
-            height, width = picture.shape[:2]
-            selections: list[Selection] = []
-            if marks:
-                outputs = self._prompt(features, prompts, (height, width), clock)
-                with clock.stage("mask_selection"):
-                    selections = select_masks(outputs, prompts, marks, height=height, width=width)
-            with clock.stage("encode"):
-                answer = build_answer(marks, prompts, selections, height=height, width=width)
+        clock = Clock()
+        views = preprocess(only_image(inputs), self.manifest.sizes["S"], clock)
+        marks, features = self._look(views, asked, clock)
+        with clock.stage("point_sampler"):
+            prompts = sample_prompts(
+                views.picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
+            )
+        height, width = views.picture.shape[:2]
+        selections: list[Selection] = []
+        if marks:
+            outputs = self._prompt(features, prompts, (height, width), clock)
+            with clock.stage("mask_selection"):
+                selections = select_masks(outputs, prompts, marks, height=height, width=width)
+        with clock.stage("encode"):
+            answer = build_answer(marks, prompts, selections, height=height, width=width)
         answer.append(clock.milliseconds())
         return {
             tensor.name: array for tensor, array in zip(MARKED_OBJECT.outputs, answer, strict=True)
         }
 
     def _look(
-        self, picture: Picture, asked: Parameters, clock: _Clock
+        self, views: Views, asked: Parameters, clock: Clock
     ) -> tuple[list[Mark], dict[str, Array]]:
         """The picture's marks, and SAM2's features of it."""
-        height, width = picture.shape[:2]
-        defaults = self.manifest.defaults
-        with clock.stage("preprocess"):
-            encoder_pixels, _ = stretch(picture, self.manifest.sizes["S"])
-            clipseg_pixels, _ = stretch(picture, CLIPSEG_SIDE)
-            yolo_pixels, placement = letterbox(picture, YOLO_SIDE)
         cond = self._bundle.cond(asked.prompt)[None]
-        heating = self._pool.submit(
-            self._run, CLIPSEG, [clipseg_pixels[None], cond], CLIPSEG.name, clock
-        )
-        encoding = self._pool.submit(
-            self._run, SAM2_ENCODER, [encoder_pixels[None]], SAM2_ENCODER.name, clock
-        )
-        weak = asked.mark_threshold * _WEAK
-        whole = self._detect(yolo_pixels, placement, weak, YOLO11_SEG.name, clock)
-        windows = crop_windows(
-            heating.result()[CLIPSEG.outputs[0].name][0],
+        heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
+        encoding = self._pool.submit(self._run, SAM2_ENCODER, [views.sam2_encoder], clock)
+        whole = self._run(YOLO11_SEG, [views.yolo11_seg], clock)
+        marks = find_marks(
+            views.picture,
+            heating.result()[CLIPSEG.outputs[0].name],
             whole,
-            height=height,
-            width=width,
-            heat_threshold=defaults["heat_threshold"],
-            max_windows=int(defaults.get("max_windows", _WINDOWS)),
+            lambda view: self._runners[YOLO11_SEG.name].infer({_VIEW: view}),
+            asked,
+            self.manifest.defaults,
+            clock,
         )
-        crops: list[Detection] = []
-        for window in windows:
-            with clock.stage("preprocess"):
-                yolo_pixels, placement = letterbox(picture, YOLO_SIDE, window=window)
-            crops += self._detect(yolo_pixels, placement, weak, "yolo11_seg_crops", clock)
-        with clock.stage("point_sampler"):
-            marks = merge(
-                picture, whole, crops, threshold=asked.mark_threshold, max_marks=asked.max_marks
-            )
         return marks, encoding.result()
-
-    def _detect(
-        self, pixels: Picture, placement: Placement, threshold: float, stage: str, clock: _Clock
-    ) -> list[Detection]:
-        outputs = self._run(YOLO11_SEG, [pixels[None]], stage, clock)
-        only = {name: array[0] for name, array in outputs.items()}
-        return detections(only, placement, threshold=threshold)
 
     def _prompt(
         self,
         features: Mapping[str, Array],
         prompts: Prompts,
         size: tuple[int, int],
-        clock: _Clock,
+        clock: Clock,
     ) -> dict[str, Array]:
         """The decoder's masks for all prompts at once."""
         side = self.manifest.sizes["S"]
         feeds = [features[tensor.name] for tensor in SAM2_ENCODER.outputs]
         feeds += decoder_feeds(prompts, side, height=size[0], width=size[1])
-        return self._run(SAM2_DECODER, feeds, SAM2_DECODER.name, clock)
+        return self._run(SAM2_DECODER, feeds, clock)
 
-    def _run(
-        self, spec: ModelSpec, feeds: Sequence[Array], stage: str, clock: _Clock
-    ) -> dict[str, Array]:
+    def _run(self, spec: ModelSpec, feeds: Sequence[Array], clock: Clock) -> dict[str, Array]:
         """One model on ``feeds``, which are in the order of its inputs."""
         names = [tensor.name for tensor in spec.inputs]
-        with clock.stage(stage):
+        with clock.stage(spec.name):
             return self._runners[spec.name].infer(dict(zip(names, feeds, strict=True)))
-
-
-def _only_image(inputs: Mapping[str, Array]) -> Array:
-    for name in inputs:
-        if name != _IMAGE:
-            raise InvalidInput(str(name), f"got an unknown input, expected only {_IMAGE!r}")
-    if _IMAGE not in inputs:
-        raise InvalidInput(_IMAGE, "got nothing, expected uint8 (length,): an encoded picture")
-    return inputs[_IMAGE]

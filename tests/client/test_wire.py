@@ -41,7 +41,7 @@ def test_sound_answers_pass(answer: Callable[..., Any], kinds: tuple[str, ...]) 
         ("point_labels", np.full((2, 3), 2, np.int32), r"point_labels: .*\[2\]"),
         ("point_labels", np.zeros((2, 4), np.int32), r"point_labels: .*expected INT32 \(2, 3\)"),
         ("picture_size", np.array([0, 5], np.int32), "expected a height and a width"),
-        ("stage_ms", np.zeros(2, np.float32), r"expected FP32 \(11\)"),
+        ("stage_ms", np.zeros(2, np.float32), r"expected FP32 \(12\)"),
         ("object_reasons", np.array(["a", "b"], object), "holds str elements, expected bytes"),
     ],
 )

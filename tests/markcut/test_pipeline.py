@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from markcut import pipeline as pipeline_module
+from markcut import chain
 from markcut.bundle import Bundle, Manifest, write_bundle
 from markcut.contracts import (
     CLIPSEG,
@@ -95,14 +95,16 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Mark]:
     """What the looks at the picture are taken to have shown; tests add to it."""
     marks: list[Mark] = []
 
-    def merge(picture: Any, whole: Any, crops: Any, *, threshold: float, max_marks: int) -> Any:
+    def merge(
+        picture: Any, whole: Any, crops: Any, *, threshold: float, max_marks: int, windows: Any
+    ) -> Any:
         return [one for one in marks if one.score >= threshold][:max_marks]
 
     def crop_windows(heatmap: Any, whole: Any, *, height: int, width: int, **rest: Any) -> Any:
         return [(0, 0, (width + 1) // 2, (height + 1) // 2)]
 
-    monkeypatch.setattr(pipeline_module, "merge", merge)
-    monkeypatch.setattr(pipeline_module, "crop_windows", crop_windows)
+    monkeypatch.setattr(chain, "merge", merge)
+    monkeypatch.setattr(chain, "crop_windows", crop_windows)
     return marks
 
 

@@ -1,0 +1,110 @@
+"""The chain's own steps between the networks: what runs alike in process and inside Triton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from markcut.clock import Clock
+from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
+from markcut.errors import InvalidInput
+from markcut.geometry import Picture, letterbox, placed, stretch
+from markcut.images import decode
+from markcut.marks import Detection, Mark, crop_windows, detections, merge
+from markcut.parameters import Parameters
+
+Array = NDArray[Any]
+Outputs = Mapping[str, Array]
+
+_WEAK = 0.4  # of the mark threshold: from here on a detection is worth a nearer look
+_WINDOWS = 6  # nearer looks at one picture, unless the bundle says otherwise
+_IMAGE = MARKED_OBJECT.inputs[0].name
+
+
+@dataclass(frozen=True)
+class Views:
+    """A picture and the networks' views of it, each a batch of one."""
+
+    picture: Picture  # (h, w, 3) RGB, upright
+    clipseg: NDArray[Any]  # (1, 352, 352, 3)
+    yolo11_seg: NDArray[Any]  # (1, 640, 640, 3)
+    sam2_encoder: NDArray[Any]  # (1, S, S, 3)
+
+
+def preprocess(image: Array, side: int, clock: Clock) -> Views:
+    """One encoded picture, uint8 (length,), as the networks take it; ``side`` is S.
+
+    Raises :class:`~markcut.errors.InvalidInput` for what is no picture.
+    """
+    with clock.stage("decode"):
+        picture = decode(image)
+    with clock.stage("preprocess"):
+        return Views(
+            picture=picture,
+            clipseg=stretch(picture, CLIPSEG_SIDE)[0][None],
+            yolo11_seg=letterbox(picture, YOLO_SIDE)[0][None],
+            sam2_encoder=stretch(picture, side)[0][None],
+        )
+
+
+def find_marks(
+    picture: Picture,
+    heatmap: Array,
+    whole: Outputs,
+    detect: Callable[[Array], Outputs],
+    asked: Parameters,
+    defaults: Mapping[str, float],
+    clock: Clock,
+) -> list[Mark]:
+    """The picture's marks, from one look of each network and nearer looks where they are needed.
+
+    ``heatmap`` (1, 352, 352) is CLIPSeg's, ``whole`` are YOLO's outputs for the whole picture,
+    ``detect`` runs YOLO on one more view (1, 640, 640, 3).
+    """
+    height, width = picture.shape[:2]
+    threshold = asked.mark_threshold * _WEAK
+    with clock.stage("marks"):
+        seen = _detections(whole, placed(height, width, YOLO_SIDE), threshold)
+        windows = crop_windows(
+            heatmap[0],
+            seen,
+            height=height,
+            width=width,
+            heat_threshold=defaults["heat_threshold"],
+            max_windows=int(defaults.get("max_windows", _WINDOWS)),
+        )
+    nearer: list[Detection] = []
+    for window in windows:
+        with clock.stage("preprocess"):
+            view, placement = letterbox(picture, YOLO_SIDE, window=window)
+        with clock.stage("yolo11_seg_crops"):
+            outputs = detect(view[None])
+        with clock.stage("marks"):
+            nearer += _detections(outputs, placement, threshold)
+    with clock.stage("marks"):
+        return merge(
+            picture,
+            seen,
+            nearer,
+            threshold=asked.mark_threshold,
+            max_marks=asked.max_marks,
+            windows=windows,
+        )
+
+
+def _detections(outputs: Outputs, placement: Any, threshold: float) -> Sequence[Detection]:
+    only = {name: array[0] for name, array in outputs.items()}
+    return detections(only, placement, threshold=threshold)
+
+
+def only_image(inputs: Mapping[str, Array]) -> Array:
+    """The one input of ``contracts.MARKED_OBJECT``; InvalidInput for any other set of inputs."""
+    for name in inputs:
+        if name != _IMAGE:
+            raise InvalidInput(str(name), f"got an unknown input, expected only {_IMAGE!r}")
+    if _IMAGE not in inputs:
+        raise InvalidInput(_IMAGE, "got nothing, expected uint8 (length,): an encoded picture")
+    return inputs[_IMAGE]

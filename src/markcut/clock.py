@@ -1,0 +1,51 @@
+"""Time spent in the stages of one request, also when they run in several threads or processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from markcut.contracts import STAGES
+
+_TOTAL = STAGES.index("total")
+
+
+class Clock:
+    """Starts when it is made; ``total`` is the time since then.
+
+    ``ticks`` int64 (1 + stages,) carries a clock to another process of the same machine: when it
+    started, in nanoseconds of the machine's monotonic clock, and the time of every stage.
+    """
+
+    def __init__(self, ticks: NDArray[np.int64] | None = None) -> None:
+        if ticks is None:
+            ticks = np.zeros(1 + len(STAGES), np.int64)
+            ticks[0] = time.monotonic_ns()
+        self._ticks = np.array(ticks)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside towards the stage ``name`` of ``contracts.STAGES``."""
+        start = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.add(name, time.monotonic_ns() - start)
+
+    def add(self, name: str, nanoseconds: int) -> None:
+        """Count a time that was taken elsewhere; every stage belongs to one thread at a time."""
+        self._ticks[1 + STAGES.index(name)] += nanoseconds
+
+    def ticks(self) -> NDArray[np.int64]:
+        """What another :class:`Clock` goes on from."""
+        return np.array(self._ticks)
+
+    def milliseconds(self) -> NDArray[np.float32]:
+        """The wire contract's ``stage_ms``, with ``total`` up to now."""
+        spent = np.array(self._ticks[1:])
+        spent[_TOTAL] = time.monotonic_ns() - self._ticks[0]
+        return np.asarray(spent / 1e6, np.float32)
