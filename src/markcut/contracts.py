@@ -25,7 +25,13 @@ KINDS: tuple[str, ...] = ("arrow", "circle", "cross", "dot", "line", "tick", "ot
 """Kinds of marks; ``mark_kinds`` and YOLO class ids index this tuple."""
 
 DTYPES: Mapping[str, npt.DTypeLike] = MappingProxyType(
-    {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32, "BYTES": np.object_}
+    {
+        "UINT8": np.uint8,
+        "INT32": np.int32,
+        "INT64": np.int64,
+        "FP32": np.float32,
+        "BYTES": np.object_,
+    }
 )
 """Triton's name of every data type in use, and numpy's."""
 
@@ -179,4 +185,100 @@ MARKED_OBJECT = ModelSpec(
         Tensor("picture_size", "INT32", (2,)),  # height, width
         Tensor("stage_ms", "FP32", (len(STAGES),)),  # milliseconds per stage of STAGES
     ),
+)
+
+PROMPTED_OBJECT = ModelSpec(
+    "prompted_object",
+    inputs=(
+        *MARKED_OBJECT.inputs,
+        Tensor("point_coords", "FP32", ("N", "P", 2)),  # xy, pixels of the upright picture
+        # 1 foreground, 0 background, -1 padding; N objects of which each has a point or a box
+        Tensor("point_labels", "INT32", ("N", "P")),
+        Tensor("boxes", "FP32", ("N", 4)),  # xyxy, pixels of the upright picture; NaN: no box
+        # mask_logits of an earlier answer on the same picture; NaN: no earlier mask
+        Tensor("earlier_logits", "FP32", ("N", "S/4", "S/4")),
+    ),
+    outputs=(
+        Tensor("object_masks", "BYTES", ("N",)),  # object, COCO compressed RLE
+        Tensor("object_scores", "FP32", ("N",)),  # predicted IoU of the chosen mask
+        Tensor("mask_logits", "FP32", ("N", "S/4", "S/4")),  # for refinement
+        Tensor("picture_size", "INT32", (2,)),  # height, width
+        Tensor("stage_ms", "FP32", (len(STAGES),)),  # milliseconds per stage of STAGES
+    ),
+)
+
+ENSEMBLES: Mapping[str, ModelSpec] = MappingProxyType(
+    {m.name: m for m in (MARKED_OBJECT, PROMPTED_OBJECT)}
+)
+
+
+# --- the ensembles' own steps: Python backends, in the order in which they run -----------------
+
+# what Clock.ticks carries from step to step
+_CLOCK = Tensor("clock", "INT64", (1 + len(STAGES),))
+
+# how the networks' inputs are called between preprocess and the networks
+VIEWS: Mapping[str, str] = MappingProxyType(
+    {
+        CLIPSEG.name: "clipseg_view",
+        YOLO11_SEG.name: "yolo11_seg_view",
+        SAM2_ENCODER.name: "sam2_encoder_view",
+    }
+)
+
+
+def _view(model: ModelSpec) -> Tensor:
+    pixels = model.inputs[0]
+    return Tensor(VIEWS[model.name], pixels.dtype, (1, *pixels.dims[1:]))
+
+
+PREPROCESS = ModelSpec(
+    "preprocess",
+    inputs=MARKED_OBJECT.inputs,
+    outputs=(
+        Tensor("picture", "UINT8", ("H", "W", 3)),  # RGB, upright
+        _view(CLIPSEG),
+        Tensor("cond", "FP32", (1, "D")),
+        _view(YOLO11_SEG),
+        _view(SAM2_ENCODER),
+        _CLOCK,
+    ),
+)
+
+_PROMPTS = (
+    *SAM2_DECODER.inputs[len(_FEATURES) :],
+    # the same prompts in pixels of the picture, and which mark each row belongs to; the one row
+    # of a picture without marks belongs to -1 and is dropped at the end
+    Tensor("prompt_coords", "FP32", ("N", "P", 2)),
+    Tensor("prompt_owners", "INT32", ("N",)),
+)
+
+_MARKS = (
+    Tensor("mark_kinds", "INT32", ("M",)),  # -1 stands for no mark
+    Tensor("mark_scores", "FP32", ("M",)),
+    Tensor("mark_boxes", "FP32", ("M", 4)),
+    Tensor("mark_ink", "UINT8", ("I",)),  # 0 or 1, all boxes' pixels one after the other
+)
+
+POINT_SAMPLER = ModelSpec(
+    "point_sampler",
+    inputs=(
+        PREPROCESS.outputs[0],
+        Tensor(CLIPSEG.outputs[0].name, "FP32", (1, CLIPSEG_SIDE, CLIPSEG_SIDE)),
+        *(Tensor(t.name, t.dtype, (1, *t.dims[1:])) for t in YOLO11_SEG.outputs),
+        _CLOCK,
+    ),
+    outputs=(*_PROMPTS, *_MARKS, Tensor("picture_size", "INT32", (2,)), _CLOCK),
+)
+
+MASK_SELECTION = ModelSpec(
+    "mask_selection",
+    inputs=(
+        *SAM2_DECODER.outputs,
+        *(t for t in _PROMPTS if t.name in ("point_labels", "prompt_coords", "prompt_owners")),
+        *_MARKS,
+        Tensor("picture_size", "INT32", (2,)),
+        _CLOCK,
+    ),
+    outputs=MARKED_OBJECT.outputs,
 )

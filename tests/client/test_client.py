@@ -55,7 +55,7 @@ def test_extract(transport: Any, photo: Callable[..., Path]) -> None:
     assert transport.closed == 1
     assert (found.picture, found.width, found.height) == (str(path), 64, 48)
     assert found.stage_ms["decode"] == 0
-    assert found.stage_ms["total"] == 10
+    assert found.stage_ms["total"] == 11
     (one,) = found
     assert found[0] is one
     assert found[:1] == (one,)
@@ -204,7 +204,7 @@ def test_result_json(transport: Any, photo: Callable[..., Path]) -> None:
     assert one["points"] == [[32, 24], [0, 0]]
     assert one["segmentation"]["size"] == [48, 64]
     assert one["bbox"] == [18, 10, 28, 28]
-    assert result["stage_ms"]["total"] == 10
+    assert result["stage_ms"]["total"] == 11
 
 
 def test_wrong_transports() -> None:
