@@ -51,7 +51,12 @@ _PHOTOS = (
     _Photo("chelsea", (("dot", (265, 245, 32, 22, 0)), ("circle", (172, 116, 38, 34, 0))), 5, 5),
     _Photo("china", (("tick", (205, 220, 110, 120, 0)),), 6, 7),
 )
-_SCENES: tuple[tuple[str, int, tuple[int, int]], ...] = ()  # name, seed, (h, w)
+_SCENES = (  # name, seed (never trained on), (h, w)
+    ("outfit", 2147500007, (900, 720)),
+    ("screenshot", 2147500016, (900, 720)),
+    ("dress", 2147500017, (900, 720)),
+    ("handbag", 2147500022, (900, 720)),
+)
 
 
 def _load(name: str) -> NDArray[np.uint8]:
