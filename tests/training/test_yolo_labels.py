@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -90,6 +92,34 @@ def test_labelme_polygons_and_groups(tmp_path: Path) -> None:
     assert picture.marks[0].ink(HEIGHT, WIDTH).sum() == pytest.approx(800, rel=0.15)
 
 
+def mask_shape(patch: np.ndarray, x: int, y: int, **fields: Any) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(patch.astype(np.uint8)).save(buffer, "PNG")
+    height, width = patch.shape
+    return {
+        "label": "circle",
+        "shape_type": "mask",
+        "points": [[x, y], [x + width - 1, y + height - 1]],
+        "mask": base64.b64encode(buffer.getvalue()).decode(),
+        **fields,
+    }
+
+
+def test_masks_are_read_to_the_pixel_and_objects_passed_by(tmp_path: Path) -> None:
+    """What ``markcut extract --format labelme`` writes can be corrected and learned from."""
+    patch = np.random.default_rng(0).random((20, 30)) > 0.5
+    shapes = [
+        mask_shape(np.ones((5, 5)), 2, 2, label="object", group_id=0),
+        mask_shape(patch, 12, 7, group_id=0),
+    ]
+    (picture,) = labelme(tmp_path, shapes)
+    (mark,) = picture.marks
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[7:27, 12:42] = patch
+    assert KINDS[mark.kind] == "circle"
+    assert (mark.ink(HEIGHT, WIDTH) == expected).all()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -120,6 +150,8 @@ def test_wrong_yolo_lines_are_named(tmp_path: Path, text: str, message: str) -> 
         ([{"label": "dot", "points": SQUARE[:2]}], {}, "got 2 points"),
         ([{"label": "dot"}], {}, "points are missing"),
         ([{"label": "dot", "points": SQUARE, "shape_type": "circle"}], {}, "shape_type 'circle'"),
+        ([mask_shape(np.ones((3, 4)), 1, 1, mask="AAAA")], {}, "shape 1: no mask"),
+        ([mask_shape(np.ones((3, 4)), 1, 1, points=[[0, 0], [9, 9]])], {}, "4 x 3 pixels"),
         ({"a": 1}, {}, "no labelme file"),
         ([7], {}, "expected an object"),
         ([], {"imageHeight": 5, "imageWidth": 6}, "made for a picture of height, width"),

@@ -7,33 +7,31 @@ empty list of shapes says that nothing is drawn there.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from markcut.contracts import KINDS
 from training.errors import TrainingError
 from training.folder_pictures import SUFFIXES, picture_paths, picture_size
 from training.scenes.scene import Mask
+from training.yolo.labelme import Patch, Polygon, read_labelme
 
 CLASSES_FILE = "data.yaml"
 _FINE_PIXELS = 4_000_000
-Polygon = NDArray[np.float64]  # (n, 2) xy, pixels of the upright picture
+_OBJECT = "object"  # `markcut extract --format labelme` names what marks mean so; it is no mark
 
 
 @dataclass(frozen=True)
 class LabelledMark:
-    """One mark: index into KINDS, and the polygons that together are its ink."""
+    """One mark: index into KINDS, and the polygons and patches that together are its ink."""
 
     kind: int
     polygons: tuple[Polygon, ...]
+    patches: tuple[Patch, ...] = ()
 
     def ink(self, height: int, width: int) -> Mask:
         """Its ink as a mask; a hole is drawn by a keyhole polygon that goes round it and back."""
@@ -44,6 +42,9 @@ class LabelledMark:
             if (high > low).all():
                 size = (int(high[0] - low[0]), int(high[1] - low[1]))
                 mask[low[1] : high[1], low[0] : high[0]] |= _filled(polygon - low, size)
+        for patch, (x, y) in self.patches:
+            there = mask[y : y + patch.shape[0], x : x + patch.shape[1]]
+            there |= patch[: there.shape[0], : there.shape[1]]
         return mask
 
 
@@ -82,7 +83,7 @@ def read_folder(folder: Path) -> list[LabelledPicture]:
             continue
         size = picture_size(path)
         if label.suffix == ".json":
-            marks = _read_labelme(label, size)
+            marks = _labelme_marks(label, size)
         else:
             marks = _read_yolo(label, size, kinds)
         pictures.append(LabelledPicture(path, tuple(marks)))
@@ -143,6 +144,21 @@ def _text(path: Path) -> str:
         raise TrainingError(f"{path}: cannot be read as text ({error})") from error
 
 
+def _labelme_marks(path: Path, size: tuple[int, int]) -> list[LabelledMark]:
+    groups: dict[tuple[int, int], tuple[list[Polygon], list[Patch]]] = {}
+    for number, shape in enumerate(read_labelme(path, _text(path), size), 1):
+        if shape.label == _OBJECT:
+            continue
+        kind = _kind(shape.label, f"{path}, shape {number}")
+        key = (kind, -number if shape.group is None else shape.group)
+        polygons, patches = groups.setdefault(key, ([], []))
+        if shape.patch is not None:
+            patches.append(shape.patch)
+        else:
+            polygons.append(shape.polygon)
+    return [LabelledMark(kind, tuple(a), tuple(b)) for (kind, _), (a, b) in groups.items()]
+
+
 def _read_yolo(path: Path, size: tuple[int, int], kinds: Sequence[int]) -> list[LabelledMark]:
     height, width = size
     marks = []
@@ -176,47 +192,3 @@ def _read_yolo(path: Path, size: tuple[int, int], kinds: Sequence[int]) -> list[
             raise TrainingError(f"{where}: coordinates must be parts of the picture's side, 0..1")
         marks.append(LabelledMark(kinds[int(values[0])], (points * (width, height),)))
     return marks
-
-
-def _read_labelme(path: Path, size: tuple[int, int]) -> list[LabelledMark]:
-    try:
-        content = json.loads(_text(path))
-        shapes = content["shapes"]
-        if not isinstance(shapes, list):
-            raise TypeError("shapes is no list")
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"{path}: no labelme file ({error}); expected JSON with a list of shapes"
-        ) from error
-    said = (content.get("imageHeight"), content.get("imageWidth"))
-    if None not in said and said != size:
-        raise TrainingError(
-            f"{path}: made for a picture of height, width {said}, but the picture beside it has "
-            f"{size}; label the picture that lies there"
-        )
-    groups: dict[tuple[int, int], list[Polygon]] = {}
-    for number, shape in enumerate(shapes, 1):
-        where = f"{path}, shape {number}"
-        if not isinstance(shape, Mapping):
-            raise TrainingError(f"{where}: expected an object with label and points")
-        kind = _kind(shape.get("label"), where)
-        group = shape.get("group_id")
-        key = (kind, -number if group is None else int(group))
-        groups.setdefault(key, []).append(_polygon(shape, where))
-    return [LabelledMark(kind, tuple(polygons)) for (kind, _), polygons in groups.items()]
-
-
-def _polygon(shape: Mapping[str, Any], where: str) -> Polygon:
-    form = shape.get("shape_type") or "polygon"
-    if form not in ("polygon", "rectangle"):
-        raise TrainingError(f"{where}: shape_type {form!r}, expected polygon")
-    try:
-        points = np.array(shape["points"], np.float64).reshape(-1, 2)
-    except (KeyError, ValueError, TypeError):
-        raise TrainingError(f"{where}: points are missing or no xy pairs") from None
-    if form == "rectangle" and len(points) == 2:
-        (x0, y0), (x1, y1) = points.tolist()
-        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    if len(points) < 3 or not all(math.isfinite(v) for v in points.flat):
-        raise TrainingError(f"{where}: got {len(points)} points, expected 3 or more finite ones")
-    return points
