@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 
-import numpy as np
-
-from markcut_client import wire
+from markcut_client.calls import Call, Result, extract_call, prompt_call
 from markcut_client.errors import InferenceError, ParameterError, PictureError
-from markcut_client.parameters import request_parameters
-from markcut_client.pictures import PictureLike, encode
-from markcut_client.results import Extraction, read_answer
-from markcut_client.transports import Parameter, Transport, open_transport
+from markcut_client.in_order import map_in_threads
+from markcut_client.parameters import check_concurrency, check_timeout, request_parameters
+from markcut_client.pictures import PictureLike
+from markcut_client.prompted import Prompted
+from markcut_client.prompts import Boxes, Earlier, Labels, Points, prompt_inputs
+from markcut_client.results import Extraction
+from markcut_client.transports import (
+    Parameter,
+    Request,
+    ServerOptions,
+    Transport,
+    open_transport,
+)
+from markcut_client.transports.address import SharedMemory
 
 __all__ = ["Client"]
 
+Outcome = Extraction | PictureError | InferenceError
+
 
 class Client:
-    """Finds the marked objects of pictures.
+    """Finds the marked objects of pictures; several threads may use one at once.
 
     ``transport`` is an address (see :func:`open_transport`) or an open transport, which the
     client then owns::
 
-        with Client("embedded:artifacts/demo") as client:
+        with Client("grpc://localhost:8001", timeout=10) as client:
             for found in client.extract("photo.jpg"):
                 found.cutout().save(f"{found.mark.kind}.png")
+
+    ``timeout`` is in seconds, for every call that names no other; servers have 60 by default, and
+    the embedded engine takes none. The other options are for the addresses of servers, see
+    :class:`ServerOptions`.
     """
 
-    def __init__(self, transport: str | Transport) -> None:
+    def __init__(
+        self,
+        transport: str | Transport,
+        *,
+        timeout: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        headers_in_plain: bool = False,
+        root_certificates: str | os.PathLike[str] | None = None,
+        shared_memory: SharedMemory = "auto",
+    ) -> None:
+        self._timeout = check_timeout(timeout)
+        options = ServerOptions(headers or {}, headers_in_plain, root_certificates, shared_memory)
         if isinstance(transport, str):
-            transport = open_transport(transport)
+            transport = open_transport(transport, options)
         elif not isinstance(transport, Transport):
             raise ParameterError(
                 f"transport: got {type(transport).__name__}, expected an address such as "
                 "'embedded:artifacts/demo' or a Transport"
             )
+        elif options != ServerOptions():
+            raise ParameterError("transport: got an open one, whose options are settled already")
         self._transport = transport
 
     def extract(
@@ -47,6 +75,7 @@ class Client:
         mark_threshold: float | None = None,
         points_per_mark: int | None = None,
         prompt: str | None = None,
+        timeout: float | None = None,
     ) -> Extraction:
         """The marked objects of one picture.
 
@@ -57,8 +86,9 @@ class Client:
         ``points_per_mark`` (1 or more) the number of prompts per mark, ``prompt`` one of the
         bundle's texts for what a mark is.
 
-        Raises :class:`PictureError`, :class:`ParameterError`, :class:`InferenceError`,
-        :class:`AnswerError` and :class:`TransportError`; no mark is no error.
+        Raises :class:`PictureError`, :class:`ParameterError`, :class:`InferenceError` (of a
+        server also :class:`OverloadedError` and :class:`DeadlineError`), :class:`AnswerError` and
+        :class:`TransportError`; no mark is no error.
         """
         parameters = request_parameters(
             seed=seed,
@@ -67,23 +97,27 @@ class Client:
             points_per_mark=points_per_mark,
             prompt=prompt,
         )
-        return self._extract(picture, parameters)
+        return self._answer(extract_call(picture, parameters, self._seconds(timeout)))
 
     def extract_many(
         self,
         pictures: Iterable[PictureLike],
         *,
+        concurrency: int = 1,
         seed: int | None = None,
         max_marks: int | None = None,
         mark_threshold: float | None = None,
         points_per_mark: int | None = None,
         prompt: str | None = None,
-    ) -> Iterator[Extraction | PictureError | InferenceError]:
+        timeout: float | None = None,
+    ) -> Generator[Outcome, None, None]:
         """The extraction of every picture, in their order, each as soon as it is there.
 
-        For a picture that cannot be used, or on which the engine failed, its error comes in its
-        place and the next picture follows. Everything else raises as in :meth:`extract`, whose
-        options these are; wrong options raise at the call, before the first picture.
+        ``concurrency`` requests are under way at once, so that a server is never idle. For a
+        picture that cannot be used, on which the engine failed or for which the time did not
+        suffice, its error comes in its place and the next picture follows. Everything else
+        raises as in :meth:`extract`, whose options these are; wrong options raise at the call,
+        before the first picture. Who stops iterating ends what is under way.
         """
         parameters = request_parameters(
             seed=seed,
@@ -92,27 +126,70 @@ class Client:
             points_per_mark=points_per_mark,
             prompt=prompt,
         )
-        return self._extract_each(pictures, parameters)
+        return self._extract_each(
+            pictures, check_concurrency(concurrency), parameters, self._seconds(timeout)
+        )
+
+    def prompt(
+        self,
+        picture: PictureLike,
+        *,
+        points: Points | None = None,
+        labels: Labels | None = None,
+        boxes: Boxes | None = None,
+        earlier: Earlier | None = None,
+        timeout: float | None = None,
+    ) -> Prompted:
+        """The objects that points and boxes of yours mean; no mark is looked for.
+
+        One object: ``points`` (P, 2), xy in pixels of the upright picture, ``labels`` (P,) with 1
+        for on the object (the default) and 0 for not, ``boxes`` (4,) xyxy. Several: the same with
+        one more axis in front, or sequences with an entry per object, None for nothing.
+        ``earlier`` holds objects of an earlier answer on the same picture, to be refined::
+
+            first = client.prompt("photo.jpg", points=[(410, 300)])
+            better = client.prompt(
+                "photo.jpg", points=[(410, 300), (80, 90)], labels=[1, 0], earlier=first
+            )
+
+        Raises as :meth:`extract`.
+        """
+        prompts = prompt_inputs(points=points, labels=labels, boxes=boxes, earlier=earlier)
+        return self._answer(prompt_call(picture, prompts, self._seconds(timeout)))
 
     def _extract_each(
-        self, pictures: Iterable[PictureLike], parameters: Mapping[str, Parameter]
-    ) -> Iterator[Extraction | PictureError | InferenceError]:
-        for picture in pictures:
-            outcome: Extraction | PictureError | InferenceError
-            try:
-                outcome = self._extract(picture, parameters)
-            except (PictureError, InferenceError) as error:
-                outcome = error
-            yield outcome
+        self,
+        pictures: Iterable[PictureLike],
+        concurrency: int,
+        parameters: Mapping[str, Parameter],
+        timeout: float | None,
+    ) -> Generator[Outcome, None, None]:
+        under_way: set[Request] = set()
 
-    def _extract(self, picture: PictureLike, parameters: Mapping[str, Parameter]) -> Extraction:
-        encoded = encode(picture)
-        image = np.frombuffer(encoded.data, np.uint8)
-        try:
-            outputs = self._transport.infer({wire.IMAGE.name: image}, parameters)
-        except (PictureError, InferenceError) as error:
-            raise type(error)(f"{encoded}: {_without_field(error)}") from error
-        return read_answer(encoded, outputs)
+        def outcome(picture: PictureLike) -> Outcome:
+            try:
+                call = extract_call(picture, parameters, timeout)
+                under_way.add(call.request)
+                try:
+                    return self._answer(call)
+                finally:
+                    under_way.discard(call.request)
+            except (PictureError, InferenceError) as error:
+                return error
+
+        def abandon() -> None:
+            for request in tuple(under_way):
+                self._transport.cancel(request)
+
+        return map_in_threads(outcome, pictures, concurrency=concurrency, abandon=abandon)
+
+    def _answer(self, call: Call[Result]) -> Result:
+        with call.naming_the_picture():
+            outputs = self._transport.infer(call.request)
+        return call.read(outputs)
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else check_timeout(timeout)
 
     def close(self) -> None:
         """Close the transport; a second call does nothing."""
@@ -128,8 +205,3 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _without_field(error: Exception) -> str:
-    """The engine names the tensor; to the caller it is the picture, whose name stands before."""
-    return str(error).removeprefix(f"{wire.IMAGE.name}: ")

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import markcut_client
-from markcut_client import doctor_command, extract_command
+from markcut_client import doctor_command, extract_command, prompt_command
 from markcut_client.console import say
 from markcut_client.errors import ClientError
 
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     extract_command.add_parser(commands)
+    prompt_command.add_parser(commands)
     doctor_command.add_parser(commands)
     return parser
 

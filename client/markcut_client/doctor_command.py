@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from markcut_client.bundles import DEMO, VARIABLE, default_bundle
 from markcut_client.console import print_table, printable, stderr_console
+from markcut_client.doctor_server import report_server
+from markcut_client.engine_options import (
+    add_server,
+    add_server_options,
+    check_engine_options,
+    naming_flags,
+    server_options,
+)
 from markcut_client.transports.embedded import import_engine
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _EPILOG = """\
-exit status: 0 the chosen runtime works, and every model of the bundle ran; 1 something did not;
-2 wrong use."""
+exit status: 0 the chosen runtime works and every model of the bundle ran, or the server answers;
+1 something did not; 2 wrong use."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,11 +34,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what this machine can run, proved by running it",
         description="Runs one real inference on every runtime that is installed, each in a process"
         " of its own, and on every model of the bundle; tells versions, precision, memory and"
-        " power mode. Takes a few seconds.",
+        " power mode. Takes a few seconds. With --server it looks at that server instead: is it"
+        " reachable and ready, which models has it, does one real inference succeed.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "--bundle",
         metavar="DIR",
         type=Path,
@@ -40,11 +50,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--json", action="store_true", help="print the whole report as one JSON object"
     )
+    add_server(where)
+    add_server_options(parser.add_argument_group("server"))
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the report; 0 when the machine is healthy, 1 when it is not."""
+    """Print the report; 0 when the machine or the server is healthy, 1 when it is not."""
+    with naming_flags():
+        check_engine_options(options)
+        if options.server is not None:
+            settings = server_options(options)
+            return report_server(
+                options.server, settings, timeout=options.timeout, as_json=options.json
+            )
     diagnose = import_engine("markcut.doctor").diagnose
     with stderr_console().status("trying what is installed here"):
         report = diagnose(options.bundle or default_bundle()).to_json()

@@ -6,7 +6,9 @@
      |-- PictureError (also a ValueError)     this picture cannot be used
      |-- ParameterError (also a ValueError)   an option, or the kind of an argument, is wrong
      |-- TransportError                       nobody answers: address, bundle, engine or network
-     |-- InferenceError                       the engine failed on this picture
+     |-- InferenceError                       this request failed, the next may not
+     |    |-- OverloadedError                 the server has too much to do at the moment
+     |    `-- DeadlineError                   no answer within the time that was given
      |-- AnswerError                          the answer is not what the contract says
      `-- OutputError                          results cannot be written
 
@@ -18,8 +20,10 @@ from __future__ import annotations
 __all__ = [
     "AnswerError",
     "ClientError",
+    "DeadlineError",
     "InferenceError",
     "OutputError",
+    "OverloadedError",
     "ParameterError",
     "PictureError",
     "TransportError",
@@ -44,6 +48,14 @@ class TransportError(ClientError):
 
 class InferenceError(ClientError):
     """The engine accepted the picture and failed on it; others may well be fine."""
+
+
+class OverloadedError(InferenceError):
+    """The server's queue is full, also at the second and third try: later it may not be."""
+
+
+class DeadlineError(InferenceError):
+    """No answer came in the time that the caller gave; the server was told to stop, over gRPC."""
 
 
 class AnswerError(ClientError):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import re
+import contextlib
 from pathlib import Path
 
-from markcut_client.bundles import DEMO, VARIABLE, require_bundle
-from markcut_client.client import Client
-from markcut_client.console import stderr_console
 from markcut_client.cutouts import BACKGROUNDS
+from markcut_client.engine_options import (
+    add_bundle,
+    add_runtime_options,
+    add_server,
+    add_server_options,
+    check_engine_options,
+    naming_flags,
+    open_client,
+)
 from markcut_client.errors import ParameterError
 from markcut_client.extract_run import Run
 from markcut_client.output_folder import FORMATS, OutputFolder, check_writable_file
-from markcut_client.parameters import request_parameters
+from markcut_client.parameters import check_concurrency, request_parameters
 from markcut_client.picture_list import list_pictures
-from markcut_client.transports import EmbeddedTransport, Transport, open_transport
 
 _DESCRIPTION = """\
 Finds the drawn marks on every picture, tells what each one is, and cuts out the object it means.
@@ -36,10 +41,11 @@ exit status: 0 all done, 1 some pictures failed (they are listed at the end), 2 
 examples:
   markcut extract photo.jpg
   markcut extract photos/ --out results --overlay --sheet results/sheet.png
-  markcut extract *.jpg --json | jq '.objects[].mark.kind'"""
+  markcut extract *.jpg --json | jq '.objects[].mark.kind'
+  markcut extract photos/ --server grpc://localhost:8001 --concurrency 8 --out results"""
 
 _REQUEST = ("seed", "max_marks", "mark_threshold", "points_per_mark", "prompt")
-_NAMED = re.compile(rf"({'|'.join(_REQUEST)}|runtime|threads)(?=:)")
+_CONCURRENCY = 4
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,6 +72,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_output_options(parser.add_argument_group("output"))
     _add_engine_options(parser.add_argument_group("engine"))
+    server = parser.add_argument_group("server")
+    server.add_argument(
+        "--concurrency",
+        metavar="N",
+        type=int,
+        help=f"requests under way at once, for --server; by default {_CONCURRENCY}",
+    )
+    add_server_options(server)
     _add_request_options(parser.add_argument_group("what to look for"))
     parser.set_defaults(run=run)
 
@@ -90,24 +104,9 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_engine_options(group: argparse._ArgumentGroup) -> None:
     where = group.add_mutually_exclusive_group()
-    where.add_argument(
-        "--bundle",
-        metavar="DIR",
-        type=Path,
-        help="folder of the bundle that this process runs; by default what "
-        f"{VARIABLE} names, else {DEMO} if it is there",
-    )
-    where.add_argument(
-        "--server", metavar="URL", help="address of a server that runs one: not in this version"
-    )
-    group.add_argument(
-        "--runtime",
-        choices=("auto", "onnxruntime", "openvino"),
-        help="for --bundle; by default auto, see `markcut doctor`",
-    )
-    group.add_argument(
-        "--threads", metavar="N", type=int, help="CPU threads for --bundle; by default all"
-    )
+    add_bundle(where)
+    add_server(where)
+    add_runtime_options(group)
 
 
 def _add_request_options(group: argparse._ArgumentGroup) -> None:
@@ -125,15 +124,8 @@ def _add_request_options(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check all options, open the engine, process the pictures; the exit status."""
-    try:
+    with naming_flags(*_REQUEST, "runtime", "threads", "concurrency"):
         return _run(options)
-    except ParameterError as error:
-        # client and engine name the parameter, whoever types names the flag
-        flag = _NAMED.match(str(error))
-        if flag is None:
-            raise
-        name = "--" + flag[0].replace("_", "-")
-        raise ParameterError(name + str(error)[flag.end() :]) from error
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -150,12 +142,13 @@ def _run(options: argparse.Namespace) -> int:
             raise ParameterError(
                 f"--sheet {options.sheet}: a result may take this name; name another file"
             )
-    with stderr_console().status("loading the models"):
-        transport = _open_transport(options)
-    with Client(transport) as client:
-        outcomes = client.extract_many(map(str, pictures), **parameters)
+    concurrency = 1 if options.server is None else options.concurrency or _CONCURRENCY
+    check_concurrency(concurrency)
+    with open_client(options) as client:
+        outcomes = client.extract_many(map(str, pictures), concurrency=concurrency, **parameters)
         this = Run(pictures, folder=folder, sheet=options.sheet, json_lines=options.json)
-        return this.process(outcomes)
+        with contextlib.closing(outcomes):
+            return this.process(outcomes)
 
 
 def _check_combinations(options: argparse.Namespace) -> None:
@@ -163,12 +156,11 @@ def _check_combinations(options: argparse.Namespace) -> None:
         for flag in ("format", "background", "overlay"):
             if getattr(options, flag):
                 raise ParameterError(f"--{flag} is about files: name their folder with --out DIR")
-    if options.server is not None:
-        for flag in ("runtime", "threads"):
-            if getattr(options, flag) is not None:
-                raise ParameterError(f"--{flag} is for --bundle: the server has its own")
-    if options.threads is not None and options.threads < 1:
-        raise ParameterError(f"--threads: got {options.threads}, expected 1 or more")
+    check_engine_options(options)
+    if options.server is None and options.concurrency is not None:
+        raise ParameterError("--concurrency is for --server: this process runs one at a time")
+    if options.concurrency is not None:
+        check_concurrency(options.concurrency)
 
 
 def _open_folder(options: argparse.Namespace, pictures: list[Path]) -> OutputFolder | None:
@@ -181,14 +173,4 @@ def _open_folder(options: argparse.Namespace, pictures: list[Path]) -> OutputFol
         background=options.background or "white",
         with_overlay=options.overlay,
         overwrite=options.overwrite,
-    )
-
-
-def _open_transport(options: argparse.Namespace) -> Transport:
-    if options.server is not None:
-        return open_transport(options.server)
-    return EmbeddedTransport(
-        options.bundle or require_bundle(),
-        runtime=options.runtime or "auto",
-        threads=options.threads,
     )

@@ -52,7 +52,7 @@ class OutputFolder:
         self._stems = _distinct_stems(pictures)
         self._folded = {stem.casefold() for stem in self._stems}
         self._coco = CocoAnnotations()
-        _make_writable(folder)
+        make_writable(folder)
         self._leftovers = self._refuse_or_list(pictures, overwrite)
 
     def write(self, index: int, extraction: Extraction) -> None:
@@ -146,10 +146,10 @@ def check_writable_file(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path}: got a folder, expected a file's name")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: there already; pass --overwrite or name another file")
-    _make_writable(path.parent)
+    make_writable(path.parent)
 
 
-def _make_writable(folder: Path) -> None:
+def make_writable(folder: Path) -> None:
     """Make ``folder`` if need be, and prove that files can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

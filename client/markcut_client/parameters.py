@@ -8,6 +8,10 @@ import numbers
 from markcut_client.errors import ParameterError
 from markcut_client.transports.base import Parameter
 
+MAX_CONCURRENCY = 64
+"""The most requests that one call keeps under way."""
+
+_LONGEST = 86_400  # seconds of a timeout
 _LIMIT = 2**63  # of what any transport can carry; the engine knows narrower ones
 
 
@@ -37,6 +41,28 @@ def request_parameters(
             raise ParameterError(f"prompt: got {prompt!r}, expected one of the bundle's prompts")
         parameters["prompt"] = prompt
     return parameters
+
+
+def check_timeout(timeout: object) -> float | None:
+    """``timeout`` in seconds as it may be sent; raises :class:`ParameterError`."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
+        raise ParameterError(f"timeout: got {timeout!r}, expected seconds, for example 2.5")
+    seconds = float(timeout)
+    if not 0 < seconds <= _LONGEST:
+        raise ParameterError(
+            f"timeout: got {timeout!r}, expected seconds from above 0 to {_LONGEST}"
+        )
+    return seconds
+
+
+def check_concurrency(concurrency: int) -> int:
+    """How many requests may be under way at once; raises :class:`ParameterError`."""
+    number = _whole("concurrency", concurrency, at_least=1)
+    if number > MAX_CONCURRENCY:
+        raise ParameterError(f"concurrency: got {number}, expected at most {MAX_CONCURRENCY}")
+    return number
 
 
 def _whole(name: str, value: object, *, at_least: int) -> int:

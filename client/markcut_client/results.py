@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,30 +35,19 @@ class Mark:
     @cached_property
     def mask(self) -> Mask:
         """The ink, a read-only bool array (h, w) of the picture's size, decoded once."""
-        return _frozen(self.segmentation.decode())
+        return frozen(self.segmentation.decode())
 
 
-@dataclass(frozen=True, eq=False)
-class MarkedObject:
-    """What a mark means.
+class Segmented:
+    """What has a mask on a picture: its pixels, its box, and the cut-out."""
 
-    ``points`` are the prompts that found it, float32 (p, 2), xy in pixels of the upright
-    picture, and ``point_labels`` int32 (p,), 1 for inside of the object and 0 for outside.
-    ``score`` is the predicted IoU of the mask, 0..1, and ``reason`` says why this mask was chosen.
-    """
-
-    mark: Mark
-    points: NDArray[np.float32]
-    point_labels: NDArray[np.int32]
-    score: float
-    reason: str
-    segmentation: Rle = field(repr=False)
-    source: PixelSource = field(repr=False)
+    segmentation: Rle
+    source: PixelSource
 
     @cached_property
     def mask(self) -> Mask:
         """The object, a read-only bool array (h, w) of the picture's size, decoded once."""
-        return _frozen(self.segmentation.decode())
+        return frozen(self.segmentation.decode())
 
     @property
     def bbox(self) -> tuple[int, int, int, int]:
@@ -83,27 +72,79 @@ class MarkedObject:
         """
         return cut_out(self.source.pixels, self.mask, self.bbox, background, margin)
 
+    def outline_json(self) -> dict[str, Any]:
+        """The mask's part of the result JSON."""
+        return {
+            "segmentation": self.segmentation.to_json(),
+            "bbox": list(self.bbox),
+            "area": self.area,
+        }
+
+
+Found = TypeVar("Found", bound=Segmented)
+
+
+class Answer(Sequence[Found]):
+    """The objects of one picture, in the engine's order."""
+
+    objects: tuple[Found, ...]
+    source: PixelSource
+
+    @overload
+    def __getitem__(self, index: int) -> Found: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Found, ...]: ...
+    def __getitem__(self, index: int | slice) -> Found | tuple[Found, ...]:
+        return self.objects[index]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self.objects)
+
+    @property
+    def pixels(self) -> Pixels:
+        """The upright picture, a read-only uint8 array (h, w, 3), RGB, decoded once."""
+        return self.source.pixels
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedObject(Segmented):
+    """What a mark means.
+
+    ``points`` are the prompts that found it, float32 (p, 2), xy in pixels of the upright
+    picture, and ``point_labels`` int32 (p,), 1 for inside of the object and 0 for outside.
+    ``score`` is the predicted IoU of the mask, 0..1, and ``reason`` says why this mask was chosen.
+    """
+
+    mark: Mark
+    points: NDArray[np.float32]
+    point_labels: NDArray[np.int32]
+    score: float
+    reason: str
+    segmentation: Rle = field(repr=False)
+    source: PixelSource = field(repr=False)
+
     def to_json(self) -> dict[str, Any]:
         """This object as in the result JSON."""
         return {
             "mark": {
                 "kind": self.mark.kind,
-                "score": _rounded(self.mark.score),
-                "box": [_rounded(value) for value in self.mark.box],
+                "score": rounded(self.mark.score),
+                "box": [rounded(value) for value in self.mark.box],
                 "segmentation": self.mark.segmentation.to_json(),
             },
-            "points": [[_rounded(x), _rounded(y)] for x, y in self.points.tolist()],
+            "points": [[rounded(x), rounded(y)] for x, y in self.points.tolist()],
             "point_labels": self.point_labels.tolist(),
-            "segmentation": self.segmentation.to_json(),
-            "bbox": list(self.bbox),
-            "area": self.area,
-            "score": _rounded(self.score),
+            **self.outline_json(),
+            "score": rounded(self.score),
             "reason": self.reason,
         }
 
 
 @dataclass(frozen=True, eq=False)
-class Extraction(Sequence[MarkedObject]):
+class Extraction(Answer[MarkedObject]):
     """The marked objects of one picture, in the engine's order; empty where nothing is marked.
 
     ``picture`` is the path as it was given, empty for bytes, images and arrays; ``width`` and
@@ -117,24 +158,6 @@ class Extraction(Sequence[MarkedObject]):
     stage_ms: Mapping[str, float]
     source: PixelSource = field(repr=False)
 
-    @overload
-    def __getitem__(self, index: int) -> MarkedObject: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[MarkedObject, ...]: ...
-    def __getitem__(self, index: int | slice) -> MarkedObject | tuple[MarkedObject, ...]:
-        return self.objects[index]
-
-    def __len__(self) -> int:
-        return len(self.objects)
-
-    def __iter__(self) -> Iterator[MarkedObject]:
-        return iter(self.objects)
-
-    @property
-    def pixels(self) -> Pixels:
-        """The upright picture, a read-only uint8 array (h, w, 3), RGB, decoded once."""
-        return self.source.pixels
-
     def to_json(self) -> dict[str, Any]:
         """The result JSON of one picture."""
         return {
@@ -142,20 +165,29 @@ class Extraction(Sequence[MarkedObject]):
             "width": self.width,
             "height": self.height,
             "objects": [found.to_json() for found in self.objects],
-            "stage_ms": {stage: _rounded(ms) for stage, ms in self.stage_ms.items()},
+            "stage_ms": {stage: rounded(ms) for stage, ms in self.stage_ms.items()},
         }
 
 
 def read_answer(encoded: EncodedPicture, outputs: Mapping[str, wire.Array]) -> Extraction:
     """The extraction in ``outputs``; :class:`AnswerError` where they break the contract."""
-    wire.check_answer(outputs)
-    height, width = outputs[wire.PICTURE_SIZE.name].tolist()
-    source = PixelSource(encoded, width, height)
+    wire.check_answer(outputs, wire.MARKED_OBJECT)
+    source = pixel_source(encoded, outputs)
     objects = tuple(
         _read_object(outputs, index, source) for index in range(len(outputs[wire.MARK_KINDS.name]))
     )
-    stage_ms = dict(zip(wire.STAGES, outputs[wire.STAGE_MS.name].tolist(), strict=True))
-    return Extraction(encoded.name, width, height, objects, stage_ms, source)
+    return Extraction(encoded.name, source.width, source.height, objects, stage_ms(outputs), source)
+
+
+def pixel_source(encoded: EncodedPicture, outputs: Mapping[str, wire.Array]) -> PixelSource:
+    """The picture of a checked answer."""
+    height, width = outputs[wire.PICTURE_SIZE.name].tolist()
+    return PixelSource(encoded, width, height)
+
+
+def stage_ms(outputs: Mapping[str, wire.Array]) -> dict[str, float]:
+    """Milliseconds by stage of a checked answer."""
+    return dict(zip(wire.STAGES, outputs[wire.STAGE_MS.name].tolist(), strict=True))
 
 
 def _read_object(
@@ -171,28 +203,30 @@ def _read_object(
             kind=wire.KINDS[of(wire.MARK_KINDS)],
             score=float(of(wire.MARK_SCORES)),
             box=(x0, y0, x1, y1),
-            segmentation=_rle(of(wire.MARK_MASKS), source),
+            segmentation=read_rle(of(wire.MARK_MASKS), source),
         ),
-        points=_frozen(of(wire.POINT_COORDS)[used]),
-        point_labels=_frozen(of(wire.POINT_LABELS)[used]),
+        points=frozen(of(wire.POINT_COORDS)[used]),
+        point_labels=frozen(of(wire.POINT_LABELS)[used]),
         score=float(of(wire.OBJECT_SCORES)),
         reason=of(wire.OBJECT_REASONS).decode("utf-8", errors="replace"),
-        segmentation=_rle(of(wire.OBJECT_MASKS), source),
+        segmentation=read_rle(of(wire.OBJECT_MASKS), source),
         source=source,
     )
 
 
-def _rle(counts: bytes, source: PixelSource) -> Rle:
+def read_rle(counts: bytes, source: PixelSource) -> Rle:
+    """Run lengths of the picture's size; :class:`AnswerError` where they are not."""
     rle = Rle(source.height, source.width, counts)
     _ = rle.runs  # checks them now, where the error belongs to the answer
     return rle
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """``array`` itself, read-only from now on."""
     array.flags.writeable = False
     return array
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """float32 values carry seven digits; more of them in a file are noise."""
     return float(f"{value:.6g}")

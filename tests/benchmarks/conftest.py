@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from markcut import rle
 from markcut_client import Client, wire
 from markcut_client.results import Extraction
-from markcut_client.transports import Parameter, Transport
+from markcut_client.transports import Request, Transport
 from training.scenes import Mask, Scene, SceneMark
 
 HEIGHT, WIDTH = 60, 100
@@ -79,9 +79,7 @@ class FakeEngine(Transport):
     def __init__(self, *answers: Sequence[Said] | Exception) -> None:
         self._answers = list(answers)
 
-    def infer(
-        self, inputs: Mapping[str, NDArray[Any]], parameters: Mapping[str, Parameter]
-    ) -> Mapping[str, NDArray[Any]]:
+    def infer(self, request: Request) -> Mapping[str, NDArray[Any]]:
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

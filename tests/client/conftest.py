@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from pycocotools import mask as coco_mask
 
 from markcut_client import wire
 from markcut_client.errors import PictureError
-from markcut_client.transports import Parameter, Transport
+from markcut_client.transports import Parameter, Request, Transport
+from tests.client.fake_server import Engine, GrpcServer, HttpServer
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -65,13 +66,13 @@ class FakeTransport(Transport):
     def __init__(self, *, kinds: tuple[str, ...] = ("circle",)) -> None:
         self.kinds = kinds
         self.requests: list[tuple[Mapping[str, NDArray[Any]], Mapping[str, Parameter]]] = []
+        self.timeouts: list[float | None] = []
         self.closed = 0
 
-    def infer(
-        self, inputs: Mapping[str, NDArray[Any]], parameters: Mapping[str, Parameter]
-    ) -> Outputs:
-        self.requests.append((inputs, dict(parameters)))
-        image = inputs["image"]
+    def infer(self, request: Request) -> Outputs:
+        self.requests.append((request.inputs, dict(request.parameters)))
+        self.timeouts.append(request.timeout)
+        image = request.inputs["image"]
         assert image.dtype == np.uint8
         assert image.ndim == 1
         try:
@@ -113,3 +114,24 @@ def photo(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """What the fake servers ask."""
+    return Engine(make_answer)
+
+
+@pytest.fixture(params=["grpc", "http"])
+def server(request: pytest.FixtureRequest, engine: Engine) -> Iterator[GrpcServer | HttpServer]:
+    """A fake server of either protocol in this process."""
+    opened = GrpcServer(engine) if request.param == "grpc" else HttpServer(engine)
+    yield opened
+    opened.stop()
+
+
+@pytest.fixture
+def grpc_server(engine: Engine) -> Iterator[GrpcServer]:
+    opened = GrpcServer(engine)
+    yield opened
+    opened.stop()

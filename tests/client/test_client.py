@@ -24,20 +24,29 @@ from markcut_client import (
 def test_public_names() -> None:
     assert set(markcut_client.__all__) == {
         "AnswerError",
+        "AsyncClient",
+        "AsyncTransport",
         "Client",
         "ClientError",
+        "DeadlineError",
         "EmbeddedTransport",
         "Extraction",
         "InferenceError",
         "Mark",
         "MarkedObject",
         "OutputError",
+        "OverloadedError",
         "ParameterError",
         "PictureError",
+        "Prompted",
+        "PromptedObject",
+        "Request",
         "Rle",
+        "ServerOptions",
         "Transport",
         "TransportError",
         "__version__",
+        "open_async_transport",
         "open_transport",
         "overlay",
         "sheet",
@@ -210,11 +219,8 @@ def test_result_json(transport: Any, photo: Callable[..., Path]) -> None:
 def test_wrong_transports() -> None:
     with pytest.raises(ParameterError, match="transport: got int"):
         Client(3)  # type: ignore[arg-type]
-    with pytest.raises(TransportError, match="grpc is not in this version"):
-        Client("grpc://localhost:8001")
-    with pytest.raises(TransportError, match="http is not in this version"):
-        Client("http://localhost:8000")
-    with pytest.raises(TransportError, match="'ftp://x' is no address"):
-        Client("ftp://x")
+    for url in ("ftp://x", "localhost:8001", "photo.jpg", "grpc://", "http:///x", "grpc://x:y"):
+        with pytest.raises(TransportError, match="is no address"):
+            Client(url)
     with pytest.raises(TransportError, match="expected embedded:DIR"):
         Client("embedded:")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import markcut_client
-from markcut_client import InferenceError, TransportError, extract_command
+from markcut_client import InferenceError, TransportError, engine_options
 from markcut_client.command import main
 
 Run = Callable[..., "Outcome"]
@@ -43,7 +43,7 @@ def run(transport_with: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_p
         opened.append({"folder": str(folder), **options})
         return transport
 
-    monkeypatch.setattr(extract_command, "EmbeddedTransport", embedded)
+    monkeypatch.setattr(engine_options, "EmbeddedTransport", embedded)
 
     def call(*arguments: str) -> Outcome:
         try:
@@ -159,7 +159,7 @@ def test_options_reach_the_engine(run: Run, photo: Any) -> None:
         (("extract", "a.png", "--sheet", "a.png"), "a.png: there already"),
         (("extract", "a.png", "--sheet", "a.png", "--overwrite"), "that is one of the pictures"),
         (("extract", "a.png", "--out", "o", "--sheet", "o/a_3.png"), "a result may take this"),
-        (("extract", "a.png", "--server", "grpc://x:1"), "grpc is not in this version"),
+        (("extract", "a.png", "--server", "x:1"), "'x:1' is no address"),
         (("extract", "a.png", "--server", "grpc://x", "--threads", "2"), "the server has its own"),
         (("extract", "a.png", "--server", "grpc://x", "--bundle", "b"), "not allowed with"),
     ],
@@ -377,7 +377,7 @@ class Pipeline:
             "point_labels": np.empty((0, 1), np.int32), "object_masks": none,
             "object_scores": np.empty(0, np.float32), "object_reasons": none,
             "picture_size": np.array([height, width], np.int32),
-            "stage_ms": np.zeros(11, np.float32),
+            "stage_ms": np.zeros(12, np.float32),
         }
 
     def close(self):
@@ -438,7 +438,8 @@ def test_client_loads_without_the_engine() -> None:
     """A new interpreter imports the whole client and neither engine nor inference runtime."""
     code = (
         "import sys, markcut_client.command as _;"
-        "print([m for m in ('markcut', 'cv2', 'onnxruntime', 'openvino', 'torch', 'rich')"
+        "print([m for m in ('markcut', 'cv2', 'onnxruntime', 'openvino', 'torch', 'rich', 'grpc',"
+        " 'tritonclient', 'google.protobuf', 'urllib3', 'asyncio')"
         " if m in sys.modules])"
     )
     client = Path(markcut_client.__file__).parents[1]

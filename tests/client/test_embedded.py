@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from markcut_client import (
     InferenceError,
     ParameterError,
     PictureError,
+    Request,
     TransportError,
 )
 from markcut_client.transports import embedded
@@ -38,6 +39,9 @@ class Pipeline:
             raise self.problem
         return {"inputs": inputs, "parameters": parameters}
 
+    def prompt(self, inputs: Any, parameters: Any) -> Any:
+        return {**self.infer(inputs, parameters), "prompted": True}
+
     def close(self) -> None:
         type(self).closed += 1
 
@@ -54,13 +58,18 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> type[Pipeline]:
 def test_passes_everything_on(pipeline: type[Pipeline]) -> None:
     transport = EmbeddedTransport("bundle", runtime="openvino", threads=2)
     assert pipeline.opened == {"folder": "bundle", "runtime": "openvino", "threads": 2}
-    outputs = transport.infer({"image": np.zeros(1, np.uint8)}, {"seed": 1})
+    outputs = transport.infer(
+        Request("marked_object", {"image": np.zeros(1, np.uint8)}, {"seed": 1})
+    )
     assert outputs["parameters"] == {"seed": 1}
+    with pytest.raises(ParameterError, match="timeout: the engine in this process"):
+        transport.infer(Request("marked_object", {}, {}, timeout=1))
+    assert transport.infer(Request("prompted_object", {}, {}))["prompted"]
     transport.close()
     transport.close()
     assert pipeline.closed == 1
     with pytest.raises(TransportError, match="it is closed"):
-        transport.infer({}, {})
+        transport.infer(Request("marked_object", {}, {}))
 
 
 def test_address(pipeline: type[Pipeline]) -> None:
@@ -95,7 +104,7 @@ def test_inference_fails(pipeline: type[Pipeline], problem: Exception, kind: typ
     transport = EmbeddedTransport("bundle")
     pipeline.problem = problem
     with pytest.raises(kind, match=str(problem) or "memory"):
-        transport.infer({}, {})
+        transport.infer(Request("marked_object", {}, {}))
 
 
 @pytest.mark.parametrize(
@@ -113,3 +122,13 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str, mes
     monkeypatch.setattr(embedded.importlib, "import_module", fail)
     with pytest.raises(TransportError, match=message):
         EmbeddedTransport("bundle")
+
+
+def test_no_earlier_mask_has_the_engine_s_size(pipeline: type[Pipeline]) -> None:
+    pipeline.manifest = SimpleNamespace(sizes={"S": 32})  # type: ignore[attr-defined]
+    transport = EmbeddedTransport("bundle")
+    inputs = {"earlier_logits": np.full((2, 1, 1), np.nan, np.float32)}
+    asked = transport.infer(Request("prompted_object", inputs, {}))["inputs"]
+    assert asked["earlier_logits"].shape == (2, 8, 8)
+    given = {"earlier_logits": np.zeros((2, 8, 8), np.float32)}
+    assert transport.infer(Request("prompted_object", given, {}))["inputs"] is given

@@ -16,9 +16,11 @@ def plain(tensors: tuple[Any, ...]) -> list[tuple[str, str, tuple[int | str, ...
 
 
 def test_mirror_equals_the_contract() -> None:
-    assert contracts.MARKED_OBJECT.name == wire.MODEL
-    assert plain(wire.INPUTS) == plain(contracts.MARKED_OBJECT.inputs)
-    assert plain(wire.OUTPUTS) == plain(contracts.MARKED_OBJECT.outputs)
+    assert list(wire.MODELS) == list(contracts.ENSEMBLES)
+    for name, model in wire.MODELS.items():
+        assert model.name == name
+        assert plain(model.inputs) == plain(contracts.ENSEMBLES[name].inputs)
+        assert plain(model.outputs) == plain(contracts.ENSEMBLES[name].outputs)
     assert wire.KINDS == contracts.KINDS
     assert wire.STAGES == contracts.STAGES
 

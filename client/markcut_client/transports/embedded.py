@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from markcut_client.errors import InferenceError, ParameterError, PictureError, TransportError
-from markcut_client.transports.base import Parameter, Transport
-from markcut_client.wire import IMAGE, Array
+from markcut_client.transports.base import Request, Transport
+from markcut_client.transports.no_earlier import lacks_size, with_size
+from markcut_client.wire import IMAGE, PROMPTED_OBJECT, Array
 
 _INSTALL = 'in the checkout of Markcut, run: pip install -e ".[onnxruntime]"'
 
@@ -40,13 +41,22 @@ class EmbeddedTransport(Transport):
         except self._errors.MarkcutError as error:
             raise TransportError(str(error)) from error
 
-    def infer(
-        self, inputs: Mapping[str, Array], parameters: Mapping[str, Parameter]
-    ) -> Mapping[str, Array]:
+    def infer(self, request: Request) -> Mapping[str, Array]:
+        """As :meth:`Transport.infer`; the engine cannot be interrupted, so it takes no timeout."""
         if self._pipeline is None:
             raise TransportError("embedded: it is closed; open a new client")
+        if request.timeout is not None:
+            raise ParameterError(
+                "timeout: the engine in this process cannot be interrupted; leave it out, or use "
+                "a server"
+            )
+        prompted = request.model == PROMPTED_OBJECT.name
+        ask = self._pipeline.prompt if prompted else self._pipeline.infer
+        inputs = request.inputs
+        if lacks_size(inputs):
+            inputs = with_size(inputs, (self._pipeline.manifest.sizes["S"] // 4,) * 2)
         try:
-            outputs: Mapping[str, Array] = self._pipeline.infer(inputs, parameters)
+            outputs: Mapping[str, Array] = ask(inputs, request.parameters)
         except self._errors.InvalidInput as error:
             kind = PictureError if error.field == IMAGE.name else ParameterError
             raise kind(str(error)) from error
@@ -55,6 +65,7 @@ class EmbeddedTransport(Transport):
         return outputs
 
     def close(self) -> None:
+        """As :meth:`Transport.close`."""
         if self._pipeline is not None:
             self._pipeline.close()
             self._pipeline = None

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from markcut_client import (
+    AsyncClient,
+    AsyncTransport,
+    DeadlineError,
+    Extraction,
+    OverloadedError,
+    ParameterError,
+    PictureError,
+    TransportError,
+)
+from markcut_client.transports.threaded import ThreadedTransport
+from tests.client.fake_server import Engine, Refused, wait_until
+from tests.client.test_servers import fingerprint
+
+
+def test_extract_and_prompt(server: Any, engine: Engine, photo: Any) -> None:
+    async def main() -> None:
+        async with AsyncClient(server.url, headers={"x-id": "7"}) as client:
+            found = await client.extract(photo(), mark_threshold=0.25)
+            assert found[0].mark.kind == "circle"
+            first = await client.prompt(photo(), boxes=(1, 2, 3, 4))
+            again = await client.prompt(photo(), boxes=(1, 2, 3, 4), earlier=first)
+            assert (again[0].logits == 1).all()
+        await client.close()
+        with pytest.raises(TransportError, match="the client is closed"):
+            await client.extract(photo())
+
+    asyncio.run(main())
+    assert engine.requests[0][2] == {"mark_threshold": "0.25"}
+    assert engine.headers[0]["x-id"] == "7"
+
+
+def test_many_in_order(server: Any, engine: Engine, photo: Any) -> None:
+    pictures = [photo(f"{index}.png", size=(20 + index, 16)) for index in range(20)]
+    pictures[3].write_bytes(b"nonsense")
+    gate = threading.Barrier(5)
+    engine.before = lambda number: None if number > 5 else gate.wait(20) and None
+    taken: list[Path] = []
+
+    def source() -> Iterator[Path]:
+        for picture in pictures:
+            taken.append(picture)
+            yield picture
+
+    async def main() -> None:
+        async with AsyncClient(server.url) as client:
+            outcomes = client.extract_many(source(), concurrency=5)
+            assert taken == []
+            found = [await anext(outcomes)]
+            assert len(taken) <= 11
+            found += [outcome async for outcome in outcomes]
+        assert isinstance(found[3], PictureError)
+        for index, outcome in enumerate(found):
+            if index != 3:
+                assert isinstance(outcome, Extraction)
+                assert outcome.stage_ms["total"] == fingerprint(pictures[index])
+        assert len(found) == 20
+
+    asyncio.run(main())
+    assert engine.most_at_once == 5
+
+
+def test_failures(server: Any, engine: Engine, photo: Any) -> None:
+    def before(number: int) -> None:
+        raise Refused("UNAVAILABLE", "Exceeds maximum queue size")
+
+    engine.before = before
+
+    async def main() -> None:
+        async with AsyncClient(server.url) as client:
+            with pytest.raises(OverloadedError, match="try again later"):
+                await client.extract(photo())
+            assert len(engine.requests) == 3
+            with pytest.raises(ParameterError, match="timeout: got 0"):
+                await client.extract(photo(), timeout=0)
+            with pytest.raises(ParameterError, match="max_marks: got 0"):
+                client.extract_many([], max_marks=0)
+
+    asyncio.run(main())
+
+
+def test_deadline_and_the_next_one(server: Any, engine: Engine, photo: Any) -> None:
+    go_on = threading.Event()
+    engine.before = lambda number: None if number > 1 else bool(go_on.wait(20)) and None
+
+    async def main() -> None:
+        async with AsyncClient(server.url, timeout=0.3) as client:
+            with pytest.raises(DeadlineError):
+                await client.extract(photo())
+            go_on.set()
+            assert len(await client.extract(photo(), timeout=20)) == 1
+
+    asyncio.run(main())
+
+
+def test_cancelling_reaches_the_server(grpc_server: Any, engine: Engine, photo: Any) -> None:
+    go_on = threading.Event()
+    engine.before = lambda number: bool(go_on.wait(20)) and None
+
+    async def main() -> None:
+        async with AsyncClient(grpc_server.url) as client:
+            task = asyncio.create_task(client.extract(photo()))
+            await asyncio.to_thread(wait_until, lambda: len(engine.requests) == 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(engine.cancelled.wait, 20)
+            go_on.set()
+            engine.cancelled.clear()
+            assert len(await client.extract(photo())) == 1
+
+    asyncio.run(main())
+
+
+def test_leaving_many_early(grpc_server: Any, engine: Engine, photo: Any) -> None:
+    go_on = threading.Event()
+    engine.before = lambda number: None if number == 1 else bool(go_on.wait(20)) and None
+    pictures = [photo(f"{index}.png") for index in range(9)]
+
+    async def main() -> None:
+        async with AsyncClient(grpc_server.url) as client:
+            outcomes = client.extract_many(pictures, concurrency=2)
+            assert isinstance(await anext(outcomes), Extraction)
+            await outcomes.aclose()
+            assert await asyncio.to_thread(engine.cancelled.wait, 20)
+            go_on.set()
+
+    asyncio.run(main())
+    assert len(engine.requests) <= 5
+
+
+def test_any_transport_in_threads(transport: Any, photo: Any) -> None:
+    async def main() -> None:
+        threaded: AsyncTransport = ThreadedTransport(transport)
+        async with AsyncClient(threaded) as client:
+            assert len(await client.extract(photo())) == 1
+
+    asyncio.run(main())
+    assert transport.closed == 1
+    with pytest.raises(ParameterError, match="transport: got FakeTransport"):
+        AsyncClient(transport)
