@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Grid = NDArray[np.float32]  # (s, s)
 
 _PART = 0.08  # of the mask: a part that is smaller and holds no prompt is a speck
+_REACH = 0.1  # of the side of a square as large as the parts with prompts: others lie this near
 _HOLE = 0.01  # of the mask: a hole that is smaller is filled
 _INKED_HOLE = 0.3  # share of a hole that is ink from which it is filled, whatever its size
 _INKY = 0.4  # share of a cell that is ink from which it counts as ink
@@ -52,13 +53,23 @@ def _closed(mask: NDArray[np.uint8], ink: Grid) -> NDArray[np.uint8]:
 
 
 def _specks(mask: NDArray[np.uint8], points: NDArray[np.float32], area: int) -> NDArray[np.bool_]:
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= _PART * area
+    """Parts that hold no prompt and are small, or far from those that hold one.
+
+    An object is in pieces only where something thin lies over it.
+    """
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     side = mask.shape[0]
     cells = np.clip(np.floor(points), 0, side - 1).astype(int)
-    keep[parts[cells[:, 1], cells[:, 0]]] = True
-    keep[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())] = True
-    keep[0] = True
+    held = set(parts[cells[:, 1], cells[:, 0]].tolist()) - {0}
+    if stats[list(held), cv2.CC_STAT_AREA].sum() < _PART * area:  # or none at all
+        held.add(1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))
+    core = np.isin(parts, list(held))
+    away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
+    reach = _REACH * np.sqrt(np.count_nonzero(core))
+    keep = np.zeros(count, np.bool_)
+    keep[np.unique(parts[away <= reach])] = True
+    keep &= stats[:, cv2.CC_STAT_AREA] >= _PART * area
+    keep[[0, *held]] = True
     return np.asarray(~keep[parts], np.bool_)
 
 
