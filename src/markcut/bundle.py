@@ -13,7 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,9 +54,9 @@ _REPLACEABLE = (".onnx", ".npy")
 class Bundle:
     """A verified bundle in memory.
 
-    ``onnx`` holds every model's bytes by model name, as hashed; ``conds`` is float32
-    (prompts, D), read-only, row k for ``manifest.prompts[k]``. Drop the bundle once the runners
-    are open: the bytes go with it.
+    ``onnx`` holds the bytes of every model that was loaded, by its name, as hashed; ``conds`` is
+    float32 (prompts, D), read-only, row k for ``manifest.prompts[k]``. Drop the bundle once the
+    runners are open: the bytes go with it.
     """
 
     folder: Path
@@ -90,8 +90,10 @@ def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
         raise BundleError(f"{folder}: {error}") from None
 
 
-def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
-    """Read and verify the bundle in ``folder``.
+def load_bundle(
+    folder: str | os.PathLike[str], *, models: Collection[str] = tuple(MODELS)
+) -> Bundle:
+    """Read and verify the bundle in ``folder``; of its networks only ``models``.
 
     Raises :class:`BundleError` with one sentence: no folder, no manifest, a manifest that is not
     sound, or a file that is missing, truncated, altered or outside the folder.
@@ -99,7 +101,7 @@ def load_bundle(folder: str | os.PathLike[str]) -> Bundle:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        onnx = {name: _verified(folder, entry) for name, entry in manifest.models.items()}
+        onnx = {name: _verified(folder, manifest.models[name]) for name in models}
         conds = _unpack_conds(_verified(folder, manifest.conds), manifest)
     except BundleError as error:
         raise BundleError(f"{folder}: {error}") from None

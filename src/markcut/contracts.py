@@ -217,7 +217,13 @@ ENSEMBLES: Mapping[str, ModelSpec] = MappingProxyType(
 # what Clock.ticks carries from step to step
 _CLOCK = Tensor("clock", "INT64", (1 + len(STAGES),))
 
-# how the networks' inputs are called between preprocess and the networks
+SPAN = Tensor("span", "INT64", (2,))
+"""When a network began and ended, in nanoseconds of the monotonic clock: an output more where a
+Python backend runs it."""
+
+SPANS: Mapping[str, str] = MappingProxyType({name: f"{name}_span" for name in MODELS})
+"""What a network's span is called where a step of the chain takes it."""
+
 VIEWS: Mapping[str, str] = MappingProxyType(
     {
         CLIPSEG.name: "clipseg_view",
@@ -225,11 +231,16 @@ VIEWS: Mapping[str, str] = MappingProxyType(
         SAM2_ENCODER.name: "sam2_encoder_view",
     }
 )
+"""What a network's picture is called in the outputs of the step that makes it."""
 
 
 def _view(model: ModelSpec) -> Tensor:
     pixels = model.inputs[0]
     return Tensor(VIEWS[model.name], pixels.dtype, (1, *pixels.dims[1:]))
+
+
+def _of_one_picture(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(t.name, t.dtype, (1, *t.dims[1:])) for t in tensors)
 
 
 PREPROCESS = ModelSpec(
@@ -245,40 +256,69 @@ PREPROCESS = ModelSpec(
     ),
 )
 
-_PROMPTS = (
-    *SAM2_DECODER.inputs[len(_FEATURES) :],
-    # the same prompts in pixels of the picture, and which mark each row belongs to; the one row
-    # of a picture without marks belongs to -1 and is dropped at the end
-    Tensor("prompt_coords", "FP32", ("N", "P", 2)),
-    Tensor("prompt_owners", "INT32", ("N",)),
-)
+_DECODER_PROMPTS = SAM2_DECODER.inputs[len(_FEATURES) :]
+_LABELS, _HAS_MASK = _DECODER_PROMPTS[1], _DECODER_PROMPTS[3]
+_SIZE = Tensor("picture_size", "INT32", (2,))
 
-_MARKS = (
+# the prompts in pixels of the picture, and which mark each row belongs to; the one row of a
+# picture without marks belongs to -1 and is dropped at the end
+_COORDS = Tensor("prompt_coords", "FP32", ("N", "P", 2))
+_OWNERS = Tensor("prompt_owners", "INT32", ("N",))
+
+MARKS = (
     Tensor("mark_kinds", "INT32", ("M",)),  # -1 stands for no mark
     Tensor("mark_scores", "FP32", ("M",)),
     Tensor("mark_boxes", "FP32", ("M", 4)),
     Tensor("mark_ink", "UINT8", ("I",)),  # 0 or 1, all boxes' pixels one after the other
 )
+"""Marks on their way from step to step."""
 
 POINT_SAMPLER = ModelSpec(
     "point_sampler",
     inputs=(
         PREPROCESS.outputs[0],
-        Tensor(CLIPSEG.outputs[0].name, "FP32", (1, CLIPSEG_SIDE, CLIPSEG_SIDE)),
-        *(Tensor(t.name, t.dtype, (1, *t.dims[1:])) for t in YOLO11_SEG.outputs),
+        *_of_one_picture(CLIPSEG.outputs),
+        *_of_one_picture(YOLO11_SEG.outputs),
         _CLOCK,
     ),
-    outputs=(*_PROMPTS, *_MARKS, Tensor("picture_size", "INT32", (2,)), _CLOCK),
+    outputs=(*_DECODER_PROMPTS, _COORDS, _OWNERS, *MARKS, _SIZE, _CLOCK),
 )
 
 MASK_SELECTION = ModelSpec(
     "mask_selection",
-    inputs=(
-        *SAM2_DECODER.outputs,
-        *(t for t in _PROMPTS if t.name in ("point_labels", "prompt_coords", "prompt_owners")),
-        *_MARKS,
-        Tensor("picture_size", "INT32", (2,)),
-        _CLOCK,
-    ),
+    inputs=(*SAM2_DECODER.outputs, _COORDS, _LABELS, _OWNERS, *MARKS, _SIZE, _CLOCK),
     outputs=MARKED_OBJECT.outputs,
 )
+
+PROMPT_PREPROCESS = ModelSpec(
+    "prompt_preprocess",
+    inputs=PROMPTED_OBJECT.inputs,
+    outputs=(_view(SAM2_ENCODER), *_DECODER_PROMPTS, _SIZE, _CLOCK),
+)
+
+PROMPT_SELECTION = ModelSpec(
+    "prompt_selection",
+    inputs=(*SAM2_DECODER.outputs, _LABELS, _HAS_MASK, _SIZE, _CLOCK),
+    outputs=PROMPTED_OBJECT.outputs,
+)
+
+STEPS: Mapping[str, ModelSpec] = MappingProxyType(
+    {
+        m.name: m
+        for m in (PREPROCESS, POINT_SAMPLER, MASK_SELECTION, PROMPT_PREPROCESS, PROMPT_SELECTION)
+    }
+)
+
+_MEASURED: Mapping[str, tuple[ModelSpec, ...]] = MappingProxyType(
+    {
+        POINT_SAMPLER.name: (CLIPSEG, YOLO11_SEG),
+        MASK_SELECTION.name: (SAM2_ENCODER, SAM2_DECODER),
+        PROMPT_SELECTION.name: (SAM2_ENCODER, SAM2_DECODER),
+    }
+)
+
+
+def span_inputs(step: ModelSpec) -> tuple[Tensor, ...]:
+    """The further inputs of a step where the networks before it tell their spans."""
+    networks = _MEASURED.get(step.name, ())
+    return tuple(Tensor(SPANS[network.name], SPAN.dtype, SPAN.dims) for network in networks)

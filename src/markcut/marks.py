@@ -97,7 +97,8 @@ def merge(
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
         box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-        marks.append(Mark(group.kind, group.score(looked), box, ink, (x, y)))
+        score = float(np.float32(group.score(looked)))  # as it goes over every wire
+        marks.append(Mark(group.kind, score, box, ink, (x, y)))
     return sorted(marks, key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
 
 

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from markcut import prompted
 from markcut.answer import build_answer
 from markcut.bundle import Bundle, load_bundle
 from markcut.chain import Views, find_marks, only_image, preprocess
@@ -22,12 +24,14 @@ from markcut.contracts import (
     CLIPSEG,
     MARKED_OBJECT,
     MODELS,
+    PROMPTED_OBJECT,
     SAM2_DECODER,
     SAM2_ENCODER,
     YOLO11_SEG,
     ModelSpec,
 )
 from markcut.errors import RunnerError
+from markcut.feature_cache import FeatureCache
 from markcut.manifest import Manifest
 from markcut.marks import Mark
 from markcut.mask_selection import Selection, select_masks
@@ -38,6 +42,7 @@ from markcut.runners import Runner, RunnerInfo, open_runner
 Array = NDArray[Any]
 
 _VIEW = YOLO11_SEG.inputs[0].name
+_SIZE = PROMPTED_OBJECT.outputs[3].name
 
 
 class Pipeline:
@@ -51,6 +56,7 @@ class Pipeline:
         self._bundle = dataclasses.replace(bundle, onnx={})
         self._runners = dict(runners)
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="markcut")
+        self._features = FeatureCache()
         self._closed = False
 
     @classmethod
@@ -113,8 +119,7 @@ class Pipeline:
         arguments give the same bytes, ``stage_ms`` apart. A picture without a mark is a success
         with no rows. What cannot be used raises :class:`~markcut.errors.InvalidInput`.
         """
-        if self._closed:
-            raise RunnerError("the pipeline is closed; open it again")
+        self._check_open()
         asked = parse_parameters(
             parameters or {}, defaults=self.manifest.defaults, prompts=self.manifest.prompts
         )
@@ -133,10 +138,48 @@ class Pipeline:
                 selections = select_masks(outputs, prompts, marks, height=height, width=width)
         with clock.stage("encode"):
             answer = build_answer(marks, prompts, selections, height=height, width=width)
-        answer.append(clock.milliseconds())
-        return {
-            tensor.name: array for tensor, array in zip(MARKED_OBJECT.outputs, answer, strict=True)
-        }
+        return _named(MARKED_OBJECT, [*answer, clock.milliseconds()])
+
+    def prompt(
+        self, inputs: Mapping[str, Array], parameters: Mapping[str, object] | None = None
+    ) -> dict[str, Array]:
+        """The outputs of ``contracts.PROMPTED_OBJECT`` for its inputs: objects by given prompts.
+
+        A prompt on one of the last pictures takes their features from memory: ``sam2_encoder`` of
+        ``stage_ms`` is 0 then. There are no parameters. The result for one object may differ in
+        the last digits with the number of points of the others in the same call. What cannot be
+        used raises :class:`~markcut.errors.InvalidInput`.
+        """
+        self._check_open()
+        prompted.check_parameters(parameters or {})
+        clock = Clock()
+        image = inputs.get(MARKED_OBJECT.inputs[0].name)
+        key = FeatureCache.key(image) if isinstance(image, np.ndarray) else b""
+        known: Mapping[str, Array] | None = self._features.get(key)
+        side = self.manifest.sizes["S"]
+        views: list[Array] = []
+        if known is None:
+            view, (height, width) = prompted.preprocess(inputs, side, clock)
+            views.append(view)
+        else:
+            height, width = known[_SIZE].tolist()
+        prompts = prompted.parse_prompts(inputs, side, height=height, width=width)
+        asked = prompted.feeds(prompts, side, height=height, width=width)
+        if known is None:  # only now, once the prompts are proved usable
+            size = np.array([height, width], np.int32)
+            known = {**self._run(SAM2_ENCODER, views, clock), _SIZE: size}
+            self._features.put(key, known)
+        feeds = [known[tensor.name] for tensor in SAM2_ENCODER.outputs]
+        outputs = self._run(SAM2_DECODER, [*feeds, *asked], clock)
+        _, labels, _, has_earlier = asked
+        answer = prompted.answer(
+            outputs, labels, has_earlier, height=height, width=width, clock=clock
+        )
+        return _named(PROMPTED_OBJECT, [*answer, clock.milliseconds()])
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RunnerError("the pipeline is closed; open it again")
 
     def _look(
         self, views: Views, asked: Parameters, clock: Clock
@@ -175,3 +218,8 @@ class Pipeline:
         names = [tensor.name for tensor in spec.inputs]
         with clock.stage(spec.name):
             return self._runners[spec.name].infer(dict(zip(names, feeds, strict=True)))
+
+
+def _named(spec: ModelSpec, answer: Sequence[Array]) -> dict[str, Array]:
+    """The outputs of ``spec``, given in its order, by their names."""
+    return {tensor.name: array for tensor, array in zip(spec.outputs, answer, strict=True)}

@@ -1,0 +1,118 @@
+"""Keeps a server answering: looks after its processes, asks it now and then, starts it again.
+
+Triton 24.10 neither restarts a step's process that died nor calls itself unready then, so
+somebody outside has to look.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from serving.errors import ServingError
+from serving.probe import ProbeError, probe
+from serving.server import HOST, TritonServer
+
+_LOOK_S = 0.5  # between two looks at the processes
+_ANSWER_S = 60.0  # a probe may wait behind other people's requests
+_HOPELESS = 3  # starts in a row that did not last
+_LASTING_S = 60.0
+_BROKEN_DRAIN_S = 5.0  # a server with a dead step cannot finish much
+
+
+def supervise(
+    server: TritonServer,
+    *,
+    started: Callable[[float], None],
+    starting_s: float,
+    probe_s: float,
+    port: int,
+) -> None:
+    """Run ``server`` until SIGTERM or SIGINT; ``started`` hears how long every start took.
+
+    Raises :class:`ServingError` when the first start fails, or several in a row.
+    """
+    with _told_to_stop() as stop:
+        failures = 0
+        ever = False
+        while True:
+            try:
+                seconds = server.start(timeout=starting_s, stop=stop)
+            except ServingError as error:
+                if not ever:
+                    raise
+                fault: str | None = str(error)
+            else:
+                if seconds is None:
+                    break
+                ever = True
+                began = time.monotonic()
+                started(seconds)
+                fault = _watch(server, stop, probe_s=probe_s, port=port)
+                if fault is None:
+                    break
+                if time.monotonic() - began > _LASTING_S:
+                    failures = 0
+            server.stop(drain=_BROKEN_DRAIN_S)
+            failures += 1
+            if failures == _HOPELESS:
+                raise ServingError(f"the server failed {failures} times in a row, last: {fault}")
+            print(f"serving: {fault}; starting it again", file=sys.stderr, flush=True)
+        server.stop()
+
+
+def _watch(server: TritonServer, stop: threading.Event, *, probe_s: float, port: int) -> str | None:
+    """Until something is wrong, then what; None when told to stop."""
+    asking = _Asking(port)
+    due = time.monotonic() + probe_s
+    while not stop.wait(_LOOK_S):
+        fault = server.fault() or asking.fault
+        if fault:
+            return fault
+        if time.monotonic() >= due and asking.ask():
+            due = time.monotonic() + probe_s
+    return None
+
+
+class _Asking:
+    """Probes beside the watch: a slow answer must not keep us from seeing a dead process."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._thread: threading.Thread | None = None
+        self.fault: str | None = None
+
+    def ask(self) -> bool:
+        """Begin a probe; False while the last one is still waiting."""
+        if self._thread is not None and self._thread.is_alive():
+            return False
+        self._thread = threading.Thread(target=self._probe, daemon=True)
+        self._thread.start()
+        return True
+
+    def _probe(self) -> None:
+        try:
+            probe(HOST, self._port, timeout=_ANSWER_S)
+        except ProbeError as error:
+            self.fault = str(error)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """Set by SIGTERM and SIGINT, which do nothing else meanwhile."""
+    stop = threading.Event()
+
+    def told(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

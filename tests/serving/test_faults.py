@@ -1,0 +1,146 @@
+"""Faults on the real server: nothing hangs, nothing is lost, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tritonclient import grpc
+from tritonclient.utils import InferenceServerException
+
+from markcut.contracts import MARKED_OBJECT
+from markcut.pipeline import Pipeline
+from tests.serving.asking import IMAGE, ask, flood, picture, same
+from tests.serving.conftest import ROOT, Serving
+
+GONE = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
+
+
+def test_a_deadline_too_short_and_a_cancelled_request_leave_it_healthy(
+    server: Serving, pipeline: Pipeline
+) -> None:
+    with pytest.raises(InferenceServerException) as raised:
+        ask(server.ports.grpc, {IMAGE: picture(1)}, timeout=0.001)
+    assert raised.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    with grpc.InferenceServerClient(f"127.0.0.1:{server.ports.grpc}") as client:
+        for wait in (0.0, 0.01, 0.05, 0.2):
+            tensor = grpc.InferInput(IMAGE, [len(picture(1))], "UINT8")
+            tensor.set_data_from_numpy(picture(1))
+            call = client.async_infer(MARKED_OBJECT.name, [tensor], lambda result, error: None)
+            time.sleep(wait)
+            call.cancel()
+    same(ask(server.ports.grpc, {IMAGE: picture(2)}), pipeline.infer({IMAGE: picture(2)}))
+
+
+def test_every_client_gets_its_own_answer(server: Serving, pipeline: Pipeline) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = [request.result() for request in flood(pool, server.ports.grpc, 6)]
+    for seed, answer in enumerate(answers):
+        same(answer, pipeline.infer({IMAGE: picture(seed)}))
+
+
+def test_too_many_requests_are_turned_away_and_it_recovers(
+    server: Serving, pipeline: Pipeline
+) -> None:
+    large = picture(1, kind="BMP")
+    with ThreadPoolExecutor(120) as pool:
+        requests = [pool.submit(ask, server.ports.grpc, {IMAGE: large[:-1]}) for _ in range(120)]
+        errors = [request.exception() for request in requests]
+    said = {error.message() for error in errors if isinstance(error, InferenceServerException)}
+    assert len(errors) == 120
+    assert all("image: " in one or "Exceeds maximum queue size" in one for one in said), said
+    same(ask(server.ports.grpc, {IMAGE: picture(3)}), pipeline.infer({IMAGE: picture(3)}))
+
+
+def test_a_killed_step_hangs_nobody_and_is_started_again(
+    bundle: Path, environment: None, pipeline: Pipeline, tmp_path: Path
+) -> None:
+    serving = Serving.start(bundle, tmp_path)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            requests = flood(pool, serving.ports.grpc, 6)
+            time.sleep(0.2)
+            stub = serving.processes()[-1]
+            os.kill(stub, signal.SIGKILL)
+            for request in requests:
+                error = request.exception(timeout=150)
+                if error is not None:
+                    assert isinstance(error, InferenceServerException)
+                    assert error.status() in (*GONE, "StatusCode.INTERNAL"), error
+        serving.wait_for_ready(2)
+        assert "1 of the steps' processes died; starting it again" in serving.text()
+        same(ask(serving.ports.grpc, {IMAGE: picture(1)}), pipeline.infer({IMAGE: picture(1)}))
+
+        # the same server, told to stop while it works: what it accepted is answered
+        with ThreadPoolExecutor(4) as pool:
+            requests = flood(pool, serving.ports.grpc, 4)
+            wait_for_accepted(serving, 4)
+            assert serving.stop() == 0
+            for seed, request in enumerate(requests):
+                same(request.result(timeout=150), pipeline.infer({IMAGE: picture(seed)}))
+    finally:
+        serving.stop()
+    assert serving.text().endswith("stopped\n")
+    assert serving.processes() == []
+    assert serving.segments() == []
+
+
+def wait_for_accepted(serving: Serving, count: int) -> None:
+    """Until the first step has done its part of ``count`` requests more than one."""
+    with grpc.InferenceServerClient(f"127.0.0.1:{serving.ports.grpc}") as client:
+        for _ in range(1500):
+            statistics = client.get_inference_statistics("preprocess").model_stats[0]
+            # the probe and one request came before
+            if statistics.inference_count >= count + 2:
+                return
+            time.sleep(0.02)
+    raise AssertionError("requests were not accepted")
+
+
+def test_it_ends_with_the_supervisor_whatever_ends_that(
+    bundle: Path, environment: None, tmp_path: Path
+) -> None:
+    serving = Serving.start(bundle, tmp_path)
+    serving.process.kill()
+    serving.process.wait()
+    end = time.monotonic() + 60
+    while serving.processes() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert serving.processes() == []
+    for segment in serving.segments():  # nobody is left to tidy up
+        segment.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bundle", "nowhere"], "nowhere: got nothing, expected a bundle's folder"),
+        (["--threads", "-1"], "--threads: got -1"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    environment: None, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "--state", str(tmp_path), *arguments],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_one_sentence(server: Serving, bundle: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "--bundle", str(bundle), "--state", str(tmp_path),
+         "--http-port", str(server.ports.http)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"port {server.ports.http} cannot be had" in done.stderr
