@@ -24,8 +24,7 @@ def initialise(sam: Any) -> None:
     """Overwrite the image path's fresh weights with the start described above, in place."""
     trunk = sam.image_encoder.trunk
     _patch_embedding(trunk.patch_embed.proj)
-    # one place in a picture is like any other: no absolute position in the trunk
-    trunk.pos_embed.zero_().requires_grad_(False)
+    trunk.pos_embed.zero_()  # one place in a picture is like any other, until shown otherwise
     nn.init.normal_(trunk.pos_embed_window, std=0.02)
     for block in trunk.blocks:
         _self_attention(block.attn)

@@ -95,7 +95,7 @@ def generate(
     instances, markable = canvas.instances, canvas.markable
     if shrink > 1.0:
         picture, clean = _resized(picture, size), _resized(clean, size)
-        small = cv2.resize(instances, size[::-1], interpolation=cv2.INTER_NEAREST)
+        small = cv2.resize(instances, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         instances = np.asarray(small, np.int32)
         drawn = tuple(m for m in (_reduced(m, size, shrink) for m in drawn) if m.ink.any())
         left = set(np.unique(instances).tolist())
