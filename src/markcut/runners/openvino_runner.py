@@ -7,6 +7,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
 from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
@@ -128,6 +130,9 @@ def _core() -> Any:
     """One core for the process: its plug-ins load once."""
     import openvino as ov
 
+    # OpenVINO learns numpy's interface when the first array comes. Two threads that bring their
+    # first ones at once wait for each other for ever (2026.4), so it learns it here.
+    ov.Tensor(np.zeros(1, np.float32), shared_memory=True)
     return ov.Core()
 
 
