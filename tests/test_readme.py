@@ -41,7 +41,8 @@ def command_lines() -> list[str]:
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     binary = Path(sys.executable).parent
-    words = [w.replace(".venv/bin/", f"{binary}{os.sep}") for w in words]
+    own = ".venv/bin/"
+    words = [f"{binary}{os.sep}{w[len(own) :]}" if w.startswith(own) else w for w in words]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
