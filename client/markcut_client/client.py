@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 
@@ -165,11 +166,14 @@ class Client:
         timeout: float | None,
     ) -> Generator[Outcome, None, None]:
         under_way: set[Request] = set()
+        left = threading.Event()
 
         def outcome(picture: PictureLike) -> Outcome:
             try:
                 call = extract_call(picture, parameters, timeout)
                 under_way.add(call.request)
+                if left.is_set():  # abandon() came before this request was known
+                    self._transport.cancel(call.request)
                 try:
                     return self._answer(call)
                 finally:
@@ -178,6 +182,7 @@ class Client:
                 return error
 
         def abandon() -> None:
+            left.set()
             for request in tuple(under_way):
                 self._transport.cancel(request)
 

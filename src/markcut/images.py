@@ -84,7 +84,7 @@ def decode(
             picture = _upright(np.asarray(_as_rgb(image)), _orientation(image))
     except InvalidInput:
         raise
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, ModuleNotFoundError):  # ultralytics has Pillow try a plug-in
         raise InvalidInput("image", f"got {_name(encoded)}, {_WANTED}; convert it") from None
     except Image.DecompressionBombError as error:
         raise InvalidInput("image", f"{error}; scale it down") from None

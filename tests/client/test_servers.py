@@ -232,11 +232,12 @@ def test_concurrency_is_checked() -> None:
 
 def test_leaving_many_early(server: Any, engine: Engine, photo: Any) -> None:
     go_on = threading.Event()
-    engine.before = lambda number: None if number == 1 else bool(go_on.wait(2)) and None
+    engine.before = lambda number: None if number <= 2 else bool(go_on.wait(20)) and None
     pictures = [photo(f"{index}.png") for index in range(9)]
     client = Client(server.url)
     outcomes = client.extract_many(pictures, concurrency=2)
     assert isinstance(next(outcomes), Extraction)
+    wait_until(lambda: len(engine.requests) == 3)
     if isinstance(server, HttpServer):
         go_on.set()  # nothing else ends a request over HTTP
     outcomes.close()  # type: ignore[attr-defined]

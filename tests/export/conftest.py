@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 for package in ("onnxslim", "sam2", "skimage", "transformers", "ultralytics"):
-    pytest.importorskip(package)
+    # not imported yet: ultralytics changes Pillow for every test of this process
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: make setup", allow_module_level=True)
 
 from export.pictures import letterboxed, verification_pictures  # noqa: E402
 from markcut.contracts import KINDS  # noqa: E402

@@ -45,9 +45,14 @@ class Sam2Task:
         held_out: Sequence[Batch],
         final_side: int,
         embedding_weight: float,
+        compiled: bool = False,
     ) -> None:
         d_model: int = sam.hidden_dim  # type: ignore[assignment]
         self.model = Heads(sam, d_model)
+        # functions beside the modules: averaged copies of the model must not run through them
+        self._encode, self._decode = self.model.path.encode, self.model.path.decode
+        if compiled:
+            self._encode, self._decode = torch.compile(self._encode), torch.compile(self._decode)
         self._config = config
         self._held_out = held_out
         self._final_side = final_side
@@ -58,7 +63,7 @@ class Sam2Task:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         model = self.model
-        features = model.path.encode(normalised(batch.pixels))
+        features = self._encode(normalised(batch.pixels))
         dense, figures = self._dense_loss(features, batch)
         total = self._embedding_weight * dense
         with torch.autocast("cpu", enabled=False):
@@ -74,7 +79,7 @@ class Sam2Task:
         if batch.prompted:
             free = (int(model.path.sam.image_size) - batch.pixels.shape[-1]) // 16
             corner = torch.randint(free + 1, (2,)).tolist()
-            logits, iou, answers = model.path.decode(
+            logits, iou, answers = self._decode(
                 features,
                 batch.points,
                 batch.labels,
