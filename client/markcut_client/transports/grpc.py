@@ -56,9 +56,11 @@ class GrpcTransport(ServerTransport):
             )
         except ValueError:  # the channel was closed by another thread
             return Failure("CANCELLED", "the client was closed")
-        key = id(step.message.request) if isinstance(step.message, Infer) else 0
+        request = step.message.request if isinstance(step.message, Infer) else None
         with self._lock:
-            self._calls[key] = call
+            self._calls[id(request)] = call
+        if request in self._cancelled:  # between the look before this try and the line above
+            call.cancel()
         try:
             return self._codec.decode(step.message, call.result())
         except self._grpc.FutureCancelledError:
@@ -70,7 +72,7 @@ class GrpcTransport(ServerTransport):
             raise
         finally:
             with self._lock:
-                self._calls.pop(key, None)
+                self._calls.pop(id(request), None)
 
     def cancel(self, request: Request) -> None:
         """As :meth:`Transport.cancel`; the server is told."""
