@@ -33,6 +33,16 @@ def picture(seed: int, *, marks: int = 2, kind: str = "PNG") -> NDArray[np.uint8
     return np.frombuffer(held.getvalue(), np.uint8)
 
 
+def broken_at_its_end(*, megapixels: int) -> NDArray[np.uint8]:
+    """A JPEG of which the last bytes are missing."""
+    rng = np.random.default_rng(0)
+    blobs = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
+    side = int((megapixels * 1e6) ** 0.5)
+    held = io.BytesIO()
+    blobs.resize((side, side), Image.Resampling.BICUBIC).save(held, "JPEG")
+    return np.frombuffer(held.getvalue(), np.uint8)[:-200]
+
+
 def ask(
     port: int,
     inputs: Arrays,
