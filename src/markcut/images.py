@@ -37,6 +37,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _WANTED = "expected one encoded JPEG, PNG, WebP or BMP picture"
 _SCAN_LIMIT = 64  # encoders write 1 to about 12; each costs a pass over all pixels
 _ORIENTATION_TAG = 0x0112
+_STRIP = 256  # rows
 # OpenCV turns an array three times as fast as Pillow turns a picture
 _UPRIGHT: dict[int, Callable[[Picture], MatLike]] = {
     2: lambda picture: cv2.flip(picture, 1),
@@ -81,7 +82,7 @@ def decode(
             _check_size(*image.size, max_pixels)
             _check_scans(encoded, image)
             image.load()
-            picture = _upright(np.asarray(_as_rgb(image)), _orientation(image))
+            picture = _upright(_pixels(_as_rgb(image)), _orientation(image))
     except InvalidInput:
         raise
     except (UnidentifiedImageError, ModuleNotFoundError):  # ultralytics has Pillow try a plug-in
@@ -172,6 +173,17 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         over_white.paste(rgba, mask=rgba.getchannel("A"))
         return over_white
     return image if mode == "RGB" else image.convert("RGB")
+
+
+def _pixels(image: Image.Image) -> Picture:
+    """The pixels of an RGB image; in strips, for Pillow joins all bytes of one copy once more."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        strip = image.crop((0, top, width, bottom)).tobytes()
+        pixels[top:bottom] = np.frombuffer(strip, np.uint8).reshape(bottom - top, width, 3)
+    return pixels
 
 
 def _orientation(image: Image.Image) -> int:
