@@ -91,7 +91,6 @@ def find_marks(
             nearer,
             threshold=asked.mark_threshold,
             max_marks=asked.max_marks,
-            windows=windows,
         )
 
 

@@ -74,21 +74,18 @@ def merge(
     *,
     threshold: float,
     max_marks: int,
-    windows: Sequence[Window] = (),
 ) -> list[Mark]:
     """The marks that ``whole`` and ``crops`` show together, at most ``max_marks``.
 
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
-    possibly below ``threshold``, which a mark's combined score must reach. ``windows`` are those
-    that YOLO looked at, for those where it saw nothing: what a nearer look could see and did not
-    is believed less. The same mark seen several times counts once: all looks vote for its kind,
-    the finest that has all of it gives the ink. Ordered by score, equal ones from left to right.
+    possibly below ``threshold``, which a mark's score must reach: that of the surest look at it.
+    The same mark seen several times counts once: all looks vote for its kind, the finest that
+    has all of it gives the ink. Ordered by score, equal ones from left to right.
     """
     height, width = picture.shape[:2]
     seen = [sighting(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
-    looked = sorted({d.window for d in crops} | set(windows))
-    groups = [group for group in group_sightings(seen) if group.score(looked) >= threshold]
-    groups.sort(key=lambda g: (-g.score(looked), float(g.best.box[0])))
+    groups = [group for group in group_sightings(seen) if group.score >= threshold]
+    groups.sort(key=lambda g: (-g.score, float(g.best.box[0])))
     marks: list[Mark] = []
     for group in groups:
         if len(marks) == max_marks:
@@ -97,7 +94,7 @@ def merge(
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
         box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-        score = float(np.float32(group.score(looked)))  # as it goes over every wire
+        score = float(np.float32(group.score))  # as it goes over every wire
         marks.append(Mark(group.kind, score, box, ink, (x, y)))
     return sorted(marks, key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markcut.contracts import KINDS
-from markcut.geometry import Window
 from markcut.looks import Detection
 
 _BORDER = 0.01  # of a window's side: what comes nearer to its border is cut by it
@@ -19,8 +18,6 @@ _SHARED = 0.55  # part of the ink of one of two sightings of one mark that is th
 _PART = 0.15  # of a mark's ink; less than that, both shown whole, is another mark
 _GRID = 48  # points on a side where ink of two sightings is compared
 _FAITHFUL = 0.5  # of the best score, and IoU of boxes, from which a look may give the ink
-_NEARER = 1.3  # scales of two looks, from which one is the nearer
-_ROOM = 0.1  # of its size, around a mark that a look shows well
 
 
 @dataclass(frozen=True)
@@ -98,19 +95,10 @@ class Group:
             return (self.best,)
         return tuple(sorted(self.sightings, key=lambda s: s.cell))
 
-    def score(self, windows: Sequence[Window]) -> float:
-        """Half the best score, half what the nearest look says that could show the whole mark.
-
-        ``windows`` are all nearer looks; one that shows nothing here says 0.
-        """
-        top = max(map(_belief, self.sightings))
-        nearest = min(self._whole, key=lambda s: (s.cell, -s.score))
-        shown = {s.detection.window for s in self.sightings}
-        for window in windows:
-            nearer = _side(window) * _NEARER < _side(nearest.detection.window)
-            if nearer and window not in shown and _inside(nearest.box, window, _ROOM):
-                return top / 2
-        return (top + _belief(nearest)) / 2
+    @property
+    def score(self) -> float:
+        """That of the surest look: what another one does not show says little against it."""
+        return max(map(_belief, self.sightings))
 
 
 def group_sightings(sightings: Sequence[Sighting]) -> list[Group]:
@@ -135,19 +123,9 @@ def _belief(one: Sighting) -> float:
     return one.score * (_CUT if one.cut else 1.0)
 
 
-def _side(window: Window) -> int:
-    return max(window[2] - window[0], window[3] - window[1])
-
-
 def _holds(one: Sighting, box: NDArray[np.float32]) -> bool:
-    return _inside(box, one.detection.window, 0.0)
-
-
-def _inside(box: NDArray[np.float32], window: Window, room: float) -> bool:
-    """Whether a window shows ``box`` and some room around it, a share of the box's size."""
-    margin = room * float(max(box[2] - box[0], box[3] - box[1]))
-    low, high = np.array(window[:2]) + margin, np.array(window[2:]) - margin
-    return bool((box[:2] >= low).all() and (box[2:] <= high).all())
+    x0, y0, x1, y1 = one.detection.window
+    return bool((box[:2] >= (x0, y0)).all() and (box[2:] <= (x1, y1)).all())
 
 
 def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
