@@ -1,46 +1,66 @@
-"""``python -m benchmarks latency``: the whole chain's time and memory, runtimes side by side."""
+"""``python -m benchmarks latency``: every way of running the chain, side by side."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks import report
+from benchmarks import latency_plots, latency_tables, report
 from benchmarks.arguments import add_common, at_least, check_common
-from benchmarks.contenders import Contender, Embedded
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts, load_average
+from benchmarks.laboratory import Laboratory
+from benchmarks.latency_efforts import GROUPS, PARTS, RUNS
 from benchmarks.progress import progress
-from benchmarks.seats import Sample, Seat
-from benchmarks.timed_pictures import TimedPicture, generated_pictures, read_pictures
-from markcut.runners import RUNTIMES
+from benchmarks.upstream import Checkpoints
+from markcut.runners import RUNTIMES, TENSORRT
 
-_CALL = "call"
+DEMO = Path("artifacts/demo")
+_RUNTIMES = (*RUNTIMES, TENSORRT)
+_DEMO_CHECKPOINTS = Checkpoints(
+    "checkpoints/demo/clipseg",
+    "checkpoints/demo/yolo11n-seg-marks.pt",
+    "checkpoints/demo/sam2/model.pt",
+)
 
 _EXPLANATION = """
-Every runtime loads the bundle in a process of its own. Then rounds alternate: in each, every
-runtime answers every picture a few times, in turn, so that whatever else the machine does hits
-all of them alike. Loading and warm-up do not count. Compare within one run only.
+parts:
+  chain      JPEG bytes to masks: pictures of 0.3, 1 and 12 MP with 1, 4 and 16 marks, by stage
+  networks   every network alone, beside its peers
+  scenarios  MLPerf's SingleStream, MultiStream, Server and Offline (needs mlcommons-loadgen)
+  start      cold start to first answer, and how long every network takes to open
+  roofline   operations of every network against the machine's measured matrix rate
+  growth     throughput and p99 against requests at once, pictures per batch, marks
 
-What the figures mean, in milliseconds, median and 90th percentile of all rounds:
-  the stages      as the answer's stage_ms has them; clipseg, sam2_encoder and yolo11_seg run
-                  beside each other, so the stages do not sum up to the total
-  total           the pipeline's own, from the encoded picture to the encoded answer
-  call            a stopwatch around the call
-  peak memory     the most that the process held until the warm-up of this picture was over;
-                  smaller pictures came before, so a big one does not count for a small one
+groups:
+  upstream   the original projects' own calls in PyTorch: eager fp32, bf16 by autocast, and with
+             --size full torch.compile
+  peers      samexporter on ONNX Runtime, ultralytics' own ONNX and OpenVINO export
+  ours       every runtime and precision that runs here, embedded
+  triton     the local Triton over gRPC, HTTP and shared memory
 
-Without --pictures, generated JPEGs of 0.3, 1 and 12 MP, one mark on each.
-Under --out: latency.md and latency.json (the last line of standard output, indented).
+Everybody works in a process of its own, on the same cores. Answers are compared before anything
+is timed: a contender that answers otherwise than the first one gets no time. Then rounds
+alternate, so that whatever else the machine does hits all of them alike; loading and warm-up do
+not count; peak memory is what all of a contender's processes ever held, summed. Compare
+within one run only. Pictures change from call to call, so that no cache of
+features flatters anybody.
 
-Example: python -m benchmarks latency --bundle artifacts/demo --runtime openvino --threads 2
-"""
+Under --out: latency.md, latency.json (the last line of standard output, indented) and plots.
+
+examples:
+  python -m benchmarks latency
+  python -m benchmarks latency --parts chain --groups ours triton
+  python -m benchmarks latency --size full --bundle out/published/bundle --clipseg out/published/clipseg \\
+      --yolo checkpoints/demo/yolo11n-seg-marks.pt --sam2 out/published/sam2.1_hiera_tiny.pt --least-iou 0
+  python -m benchmarks latency --from out/latency/latency.json
+"""  # noqa: E501
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,184 +68,146 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXPLANATION
     add_common(parser, name="latency")
     parser.add_argument(
-        "--runtime", nargs="+", choices=RUNTIMES, metavar="NAME",
-        help=f"runtimes to compare, of {', '.join(RUNTIMES)} (default: all that are installed)",
+        "--size", choices=tuple(RUNS), default="default",
+        help="how much is measured; default stays under 15 minutes on 2 idle cores",
     )  # fmt: skip
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP")
+    parser.add_argument(
+        "--runtime", nargs="+", choices=_RUNTIMES, metavar="NAME",
+        help=f"our runtimes, of {', '.join(_RUNTIMES)} (default: all that run here)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=(), metavar="DIR",
+        help="bundles of the same checkpoints in other precisions, to run beside --bundle",
+    )  # fmt: skip
+    for name, what in (
+        ("clipseg", "folder or hub id"), ("yolo", ".pt"), ("sam2", ".pt or hub id"),
+        ("sam2-config", "YAML or name"),
+    ):  # fmt: skip
+        parser.add_argument(
+            f"--{name}", metavar="X", help=f"the checkpoint that the bundle was made of: {what}"
+        )
     parser.add_argument(
         "--pictures", type=Path, nargs="+", metavar="FILE",
         help="pictures to answer instead of the generated ones",
     )  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--calls", type=int, default=5, metavar="N",
-        help="answers to each picture in a round (default: %(default)s)",
+        "--least-iou", type=float, default=0.9, metavar="X",
+        help="mean IoU with the first contender's masks from which times count; 0 for random "
+        "weights, whose masks mean nothing (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--warm-up", type=int, default=3, metavar="N",
-        help="answers to each picture before anything counts (default: %(default)s)",
+        "--rate", type=float, metavar="HZ",
+        help="requests per second of the Server scenario (default: half of what each can do)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE",
+        help="measure nothing: write tables and plots again from a latency.json",
     )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print and write; 0 when done."""
     _check(options)
-    about = facts(options.bundle)
-    runtimes = options.runtime or [name for name in RUNTIMES if importlib.util.find_spec(name)]
-    if not runtimes:
-        raise BenchmarkError(f"no runtime is installed; install one of {', '.join(RUNTIMES)}")
-    if options.pictures:
-        pictures = read_pictures(options.pictures)
+    if options.source is not None:
+        result = _read(options.source)
+        report.prepare(options.out)
     else:
-        pictures = generated_pictures(options.photos)
-    report.prepare(options.out)
-    contenders = [
-        Embedded(options.bundle, runtime, options.threads) for runtime in dict.fromkeys(runtimes)
-    ]
-    load_before = load_average()
-    steps = len(pictures) * len(contenders) * (1 + options.rounds)
-    with progress("rounds", steps) as advance:
-        measured = measure(
-            contenders, pictures,
-            rounds=options.rounds, calls=options.calls, warm_up=options.warm_up, advance=advance,
-        )  # fmt: skip
-    result = {
-        "benchmark": "latency",
-        **about,
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "calls": options.calls,
-        "load_average": [load_before, load_average()],
-        "pictures": measured,
-    }
-    markdown = _markdown(result)
-    report.write(
-        options.out,
-        {
-            "latency.md": f"# Latency\n\n{markdown}\n".encode(),
-            "latency.json": report.pretty(result),
-        },
-    )
+        about = facts(options.bundle)
+        report.prepare(options.out)
+        result = {**about, **_measure(options)}
+    tables = latency_tables.tables(result)
+    text = f"# Latency\n\n{latency_tables.note(result)}\n\n{report.markdown(tables)}\n"
+    files = {"latency.md": text.encode(), "latency.json": report.pretty(result)}
+    report.write(options.out, {**files, **latency_plots.plots(result)})
     if not options.json:
-        print(markdown)
+        report.show(tables)
+        print(latency_tables.note(result))
     print(report.one_line(result))
     return 0
 
 
-def measure(
-    contenders: Sequence[Contender],
-    pictures: Sequence[TimedPicture],
-    *,
-    rounds: int,
-    calls: int,
-    warm_up: int,
-    advance: Callable[[], None] = lambda: None,
-) -> list[dict[str, Any]]:
-    """Per picture, smallest first: its name and size, and by contender what ``_summary`` gives.
-
-    Who goes first changes from round to round. ``peak_memory_mb`` is the process's until the
-    picture's warm-up was over.
-    """
-    pictures = sorted(pictures, key=lambda picture: picture.width * picture.height)
-    samples: dict[tuple[str, str], list[Sample]] = {}
-    peaks: dict[tuple[str, str], int] = {}
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
+    load_before = load_average()
+    began = time.monotonic()
+    parts: dict[str, Any] = {}
     with ExitStack() as stack:
-        seats = [stack.enter_context(Seat(contender)) for contender in contenders]
-        for picture in pictures:
-            for place in seats:
-                place.time(picture.data, calls=warm_up)
-                peaks[picture.name, place.name] = place.peak_memory()
-                advance()
-        for number in range(rounds):
-            first = number % len(seats)
-            for picture in pictures:
-                for place in seats[first:] + seats[:first]:
-                    timed = place.time(picture.data, calls=calls)
-                    samples.setdefault((picture.name, place.name), []).extend(timed)
-                    advance()
-    return [
-        {
-            "picture": picture.name,
-            "width": picture.width,
-            "height": picture.height,
-            "bytes": len(picture.data),
-            "contenders": {
-                place.name: {
-                    **_summary(samples[picture.name, place.name]),
-                    "peak_memory_mb": round(peaks[picture.name, place.name] / 2**20, 1),
-                }
-                for place in seats
-            },
-        }
-        for picture in pictures
-    ]
-
-
-def _summary(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Marks found and, by stage and for the whole call, median and 90th percentile."""
-    spent = {
-        stage: [sample.reply.stage_ms[stage] for sample in samples]
-        for stage in samples[0].reply.stage_ms
-    }
-    spent[_CALL] = [sample.call_ms for sample in samples]
+        stack.enter_context(cores(options.threads))
+        laboratory = stack.enter_context(
+            Laboratory.open(
+                options.bundle,
+                also=options.also,
+                run=RUNS[options.size],
+                groups=tuple(options.groups),
+                runtimes=tuple(options.runtime or _RUNTIMES),
+                threads=options.threads,
+                checkpoints=_checkpoints(options),
+                pictures=options.pictures,
+                photos=options.photos,
+                least_iou=options.least_iou,
+                rate=options.rate,
+            )
+        )
+        for part in PARTS:
+            if part in options.parts:
+                try:
+                    with progress(part, laboratory.steps(part)) as advance:
+                        parts[part] = laboratory.measure(part, advance)
+                except BenchmarkError as error:  # the other parts' minutes are not for nothing
+                    laboratory.missing[part] = str(error)
+        missing = laboratory.missing
+        ready = laboratory.ready
     return {
-        "marks": samples[0].reply.marks,
-        "samples": len(samples),
-        "ms": {
-            stage: {
-                "median": round(float(np.median(values)), 3),
-                "p90": round(float(np.percentile(values, 90)), 3),
-            }
-            for stage, values in spent.items()
-        },
+        "benchmark": "latency",
+        "size": options.size,
+        "threads": options.threads,
+        "load_average": [load_before, load_average()],
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "missing": missing,
+        "triton_ready": ready,
+        "parts": parts,
     }
+
+
+@contextmanager
+def cores(threads: int | None) -> Iterator[None]:
+    """So many cores for this process and everything that it starts, where the system can."""
+    if threads is None or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, set(sorted(before)[:threads]))
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _checkpoints(options: argparse.Namespace) -> Checkpoints | None:
+    given = (options.clipseg, options.yolo, options.sam2)
+    if all(given):
+        return Checkpoints(*given, sam2_config=options.sam2_config)
+    if any(given):
+        raise BenchmarkError("--clipseg, --yolo, --sam2: got some, expected all three or none")
+    return _DEMO_CHECKPOINTS if options.bundle == DEMO else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"--from: {path} cannot be read ({error})") from None
+    if not isinstance(found, dict) or "parts" not in found:
+        raise BenchmarkError(f"--from: {path} is no latency.json of this benchmark")
+    return found
 
 
 def _check(options: argparse.Namespace) -> None:
     check_common(options)
-    at_least(options, "rounds", 1)
-    at_least(options, "calls", 1)
-    at_least(options, "warm_up", 1)
-
-
-def _markdown(result: dict[str, Any]) -> str:
-    """A table of whole calls, a table of stages per picture, and where it was measured."""
-    rows = []
-    parts = []
-    for measured in result["pictures"]:
-        contenders = measured["contenders"]
-        first = next(iter(contenders.values()))["ms"][_CALL]["median"]
-        for name, found in contenders.items():
-            call = found["ms"][_CALL]
-            rows.append([
-                f"{measured['picture']}, {name}", str(found["marks"]), f"{call['median']:.1f}",
-                f"{call['p90']:.1f}", f"{first / call['median']:.2f} x",
-                f"{found['peak_memory_mb']:.0f}",
-            ])  # fmt: skip
-        stages = next(iter(contenders.values()))["ms"]
-        parts.append(
-            report.table(
-                [
-                    f"{measured['picture']}, ms",
-                    *(f"{name} {what}" for name in contenders for what in ("median", "p90")),
-                ],
-                [
-                    [
-                        stage,
-                        *(
-                            f"{found['ms'][stage][what]:.1f}"
-                            for found in contenders.values()
-                            for what in ("median", "p90")
-                        ),
-                    ]
-                    for stage in stages
-                ],
-            )
-        )
-    head = ["whole call", "marks", "median ms", "p90 ms", "speed", "peak memory MB"]
-    threads = "threads: " + str(result["threads"] or "all")
-    note = (
-        f"{result['rounds']} rounds of {result['calls']} calls, {threads}, load average "
-        f"{result['load_average'][0]} before and {result['load_average'][1]} after. "
-        f"{report.machine_line(result)}."
-    )
-    return "\n\n".join([report.table(head, rows), *parts, note])
+    _checkpoints(options)
+    if not 0 <= options.least_iou <= 1:
+        raise BenchmarkError(f"--least-iou: got {options.least_iou}, expected 0 to 1")
+    if options.rate is not None and options.rate <= 0:
+        raise BenchmarkError(f"--rate: got {options.rate}, expected more than 0")
+    at_least(options, "threads", 1)

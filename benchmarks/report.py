@@ -4,11 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from training.files import replacing
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table under a title, and a remark below it."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    remark: str = ""
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Every table under a heading of its own."""
+    parts = []
+    for one in tables:
+        parts += [f"## {one.title}", table(one.head, one.rows)] if one.rows else [f"## {one.title}"]
+        if one.remark:
+            parts.append(one.remark)
+    return "\n\n".join(parts)
+
+
+def show(tables: Sequence[Table]) -> None:
+    """The same on standard output: drawn on a terminal, else as Markdown."""
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    if not console.is_terminal:
+        print(markdown(tables))
+        return
+    for one in tables:
+        shown = RichTable(title=one.title, title_justify="left", title_style="bold")
+        for number, name in enumerate(one.head):
+            shown.add_column(name, justify="left" if number == 0 else "right")
+        for row in one.rows:
+            shown.add_row(*row)
+        console.print(shown if one.rows else one.title)
+        if one.remark:
+            console.print(one.remark, style="dim", markup=False)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,38 +6,35 @@ import multiprocessing
 import re
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from benchmarks.contenders import Contender, Reply
+from benchmarks.contenders import Contender
 from benchmarks.errors import BenchmarkError
+
+Opened = TypeVar("Opened")
+Result = TypeVar("Result")
 
 _PATIENCE = 30.0  # seconds for a process to end by itself
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One call: milliseconds by the stopwatch around it, and what was answered."""
-
-    call_ms: float
-    reply: Reply
-
-
-class Seat:
+class Seat(Generic[Opened]):
     """Opens ``contender`` in a new process; BenchmarkError in its words where that fails.
 
     A process of its own keeps runtimes from sharing threads and makes memory countable.
+    ``opened_s`` are the seconds from the process's start until everything was loaded.
     """
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Contender[Opened]) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = contender.name
+        self._helpers = contender.processes
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(contender, theirs), daemon=True)
+        began = time.perf_counter()
         self._process.start()
         theirs.close()
         try:
@@ -45,18 +42,21 @@ class Seat:
         except BaseException:
             self.close()
             raise
+        self.opened_s = time.perf_counter() - began
 
-    def time(self, picture: bytes, *, calls: int) -> list[Sample]:
-        """``calls`` answers to ``picture``, one after another."""
-        self._send((picture, calls))
-        samples: list[Sample] = self._receive()
-        return samples
+    def perform(self, task: Callable[[Opened], Result]) -> Result:
+        """``task(what the contender opened)``, over there; the task must be picklable."""
+        try:
+            self._connection.send(task)
+        except OSError:
+            raise self._dead() from None
+        result: Result = self._receive()
+        return result
 
     def peak_memory(self) -> int:
-        """The most bytes that the process ever held in memory."""
-        self._send(None)
-        peak: int = self._receive()
-        return peak
+        """The most bytes that the processes ever held in memory, summed where there are several."""
+        pids = (self._process.pid or 0, *self._helpers)
+        return sum(peak_memory(pid) for pid in pids)
 
     def close(self) -> None:
         """End the process; a second call does nothing."""
@@ -66,7 +66,7 @@ class Seat:
             self._process.kill()
             self._process.join()
 
-    def __enter__(self) -> Seat:
+    def __enter__(self) -> Seat[Opened]:
         return self
 
     def __exit__(
@@ -76,12 +76,6 @@ class Seat:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _send(self, message: tuple[bytes, int] | None) -> None:
-        try:
-            self._connection.send(message)
-        except OSError:
-            raise self._dead() from None
 
     def _receive(self) -> Any:
         try:
@@ -99,40 +93,47 @@ class Seat:
         )
 
 
-def serve(contender: Contender, connection: Connection) -> None:
-    """The other end: open, say so, then answer until the connection is closed."""
+def serve(contender: Contender[Any], connection: Connection) -> None:
+    """The other end: open, say so, then do what comes until the connection is closed."""
+    sys.stdout = sys.stderr  # ours belongs to the report; some packages print when they work
     try:
-        with contender.open() as answer:
+        with contender.open() as opened:
             connection.send((True, None))
             while True:
-                message = connection.recv()
-                if message is None:
-                    connection.send((True, _peak_memory()))
-                else:
-                    picture, calls = message
-                    connection.send((True, [_timed(answer, picture) for _ in range(calls)]))
+                task = connection.recv()
+                connection.send((True, task(opened)))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass
     except Exception as error:
-        connection.send((False, str(error) or repr(error)))
+        words = " ".join(str(error).split())[:600] or repr(error)
+        connection.send((False, words))
 
 
-def _timed(answer: Callable[[bytes], Reply], picture: bytes) -> Sample:
-    start = time.perf_counter()
-    reply = answer(picture)
-    return Sample((time.perf_counter() - start) * 1000, reply)
+def open_seats(
+    contenders: Iterable[Contender[Opened]], *, enter: Callable[[Seat[Opened]], Seat[Opened]]
+) -> tuple[list[Seat[Opened]], dict[str, str]]:
+    """A seat for each, handed to ``enter`` (an ``ExitStack``'s), and why others cannot be had."""
+    seats: list[Seat[Opened]] = []
+    refused: dict[str, str] = {}
+    for contender in contenders:
+        try:
+            seats.append(enter(Seat(contender)))
+        except BenchmarkError as error:
+            refused[contender.name] = reason(contender.name, error)
+    return seats, refused
 
 
-def _peak_memory() -> int:
-    """Bytes. Linux keeps a new process's ``ru_maxrss`` from its parent, so that comes last."""
+def reason(name: str, error: BenchmarkError) -> str:
+    """What ``error`` says, without the contender's name in front."""
+    return str(error).removeprefix(f"{name}: ")
+
+
+def peak_memory(pid: int) -> int:
+    """The most bytes that a process ever held in memory; 0 where the system does not say."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
-        status = ""
+        return 0
+    # ru_maxrss would not do: Linux keeps a new process's from its parent
     found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
-    if found:
-        return int(found.group(1)) << 10
-    import resource  # not everywhere
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
+    return int(found.group(1)) << 10 if found else 0

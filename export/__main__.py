@@ -6,35 +6,44 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from export import command, repository
 from export.errors import ExportError
 from markcut.errors import MarkcutError
 
+COMMANDS = {
+    "bundle": ("command", "checkpoints -> ONNX bundle, each graph verified against torch"),
+    "precision": (
+        "precision",
+        "fp32 bundle -> the same bundle in fp16, bf16 or int8, proved on masks",
+    ),
+    "engines": ("engines", "bundle -> TensorRT engines for this machine's GPU"),
+    "repository": ("repository", "bundle -> model repository of Triton Inference Server"),
+    "published": ("published", "every published architecture once through `bundle`, and a table"),
+}
+"""Every command: its module in this package, which has ``add_arguments`` and ``run``, and what it
+does."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 a graph is off, 2 wrong use."""
+    """Run one command; the exit status: 0 done, 1 a graph or an engine is off, 2 wrong use."""
     os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
+    given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
-        prog="python -m export", description="Checkpoints -> bundles -> model repositories."
+        prog="python -m export",
+        description="Checkpoints -> bundles -> TensorRT engines and model repositories.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    known = {
-        "bundle": (command, "checkpoints -> ONNX bundle, each graph verified against torch"),
-        "repository": (repository, "bundle -> model repository of Triton Inference Server"),
-    }
-    for name, (module, purpose) in known.items():
-        module.add_arguments(
-            commands.add_parser(
-                name,
-                help=purpose,
-                description=module.__doc__,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-            )
+    for name, (module, purpose) in COMMANDS.items():
+        found = commands.add_parser(
+            name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-    options = parser.parse_args(arguments)
+        if name in given:  # the others' modules need not be imported
+            found.description = import_module(f"export.{module}").__doc__
+            import_module(f"export.{module}").add_arguments(found)
+    options = parser.parse_args(given)
     try:
-        return int(known[options.command][0].run(options))
+        return int(import_module(f"export.{COMMANDS[options.command][0]}").run(options))
     except ModuleNotFoundError as error:
         missing = f"the Python package {error.name!r} is missing; run `make setup`"
         print(f"export {options.command}: {missing}", file=sys.stderr)

@@ -42,29 +42,47 @@ def read_torch_file(
     """
     if not path.is_file():
         raise ExportError(f"{flag}: {path} does not exist; name a checkpoint file (.pt)")
+    allowed = _allowed(path, flag=flag, known=known)
     try:
-        needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-        allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
-        refused = []
-        for name in needed:
-            found = known(name)
-            if found is None:
-                refused.append(name)
-            else:
-                allowed.append((found, name))
-        if refused:
-            raise ExportError(
-                f"{flag}: {path} asks for {', '.join(refused[:3])} beside weights, which could run "
-                "code hidden in the file; expected a checkpoint as its project writes it"
-            )
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except ExportError:
-        raise
     except Exception as error:  # zip, pickle and torch raise many kinds on damaged files
+        raise _damaged(path, error, flag=flag) from None
+
+
+def check_no_code(path: Path, *, flag: str) -> None:
+    """Raise :class:`ExportError` when the torch file asks for more than tensors and containers."""
+    _allowed(path, flag=flag, known=lambda name: None)
+
+
+def _allowed(
+    path: Path, *, flag: str, known: Callable[[str], Callable[..., Any] | None]
+) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What the file asks for beside tensors, as ``known`` gives it."""
+    try:
+        needed = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
+    except Exception as error:  # zip, pickle and torch raise many kinds on damaged files
+        raise _damaged(path, error, flag=flag) from None
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+    refused = []
+    for name in needed:
+        found = known(name)
+        if found is None:
+            refused.append(name)
+        else:
+            allowed.append((found, name))
+    if refused:
         raise ExportError(
-            f"{flag}: {path} is no whole torch checkpoint ({short(error)}); copy it again"
-        ) from None
+            f"{flag}: {path} asks for {', '.join(refused[:3])} beside weights, which could run "
+            "code hidden in the file; expected a checkpoint as its project writes it"
+        )
+    return allowed
+
+
+def _damaged(path: Path, error: Exception, *, flag: str) -> ExportError:
+    return ExportError(
+        f"{flag}: {path} is no whole torch checkpoint ({short(error)}); copy it again"
+    )
 
 
 def module_class(name: str, *packages: str) -> type[nn.Module] | None:
@@ -77,6 +95,16 @@ def module_class(name: str, *packages: str) -> type[nn.Module] | None:
     except ImportError:
         return None
     return found if isinstance(found, type) and issubclass(found, nn.Module) else None
+
+
+def check_numbers(model: nn.Module, *, source: str | Path, flag: str) -> None:
+    """Raise :class:`ExportError` for a weight that is not a number: no graph could be proved."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ExportError(
+                f"{flag}: {source}: {name} holds NaN or infinity, so its training went wrong; "
+                "name an earlier checkpoint"
+            )
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""CLIPSeg: a transformers folder or hub id -> one graph from picture and condition to heat map.
+"""CLIPSeg: a checkpoint -> one graph from picture and condition to heat map.
 
 Text enters the network as one vector per prompt, so the text tower runs at export and stays
 behind. So do the vision blocks after the last one that the decoder looks at.
@@ -7,7 +7,6 @@ behind. So do the vision blocks after the last one that the decoder looks at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,59 +14,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.checkpoints import is_hub_id, sha256_of, short
+from export.checkpoints import check_numbers
+from export.clipseg_checkpoint import read_checkpoint
 from export.errors import ExportError
 from export.graph import Arrays, Case, Graph, Loaded, Picture, PixelInput, attention, spread
 from export.pictures import stretched
 from markcut.contracts import CLIPSEG, CLIPSEG_SIDE
-from markcut.manifest import Checkpoint
 
 
-def load(source: str, *, prompts: Sequence[str]) -> tuple[Loaded, NDArray[np.float32]]:
-    """The checkpoint in the folder, or under the hub id, ``source``; and each prompt's vector.
+def load(
+    source: str, *, prompts: Sequence[str], clip: str | None = None
+) -> tuple[Loaded, NDArray[np.float32]]:
+    """The checkpoint ``source``, and the vector of each prompt.
 
-    The vectors, float32 (prompts, D), come from the model's own text tower and tokenizer. Raises
-    :class:`ExportError`: nothing there, another architecture, weights missing, no normalisation.
+    ``source`` is a folder, a hub id, or a file of the original repository, whose CLIP comes from
+    ``clip`` if it has none. The vectors, float32 (prompts, D), come from the model's own text
+    tower and tokenizer. Raises :class:`ExportError` (see :func:`read_checkpoint`).
     """
-    from transformers import AutoConfig, CLIPSegForImageSegmentation
-    from transformers.utils import logging
-
-    if not Path(source).is_dir() and not is_hub_id(source):
-        raise ExportError(f"--clipseg: got {source}, expected a folder or a hub id (owner/name)")
-    logging.disable_progress_bar()
-    try:
-        config = AutoConfig.from_pretrained(source)
-        if config.model_type != "clipseg":
-            raise ExportError(
-                f"--clipseg: {source} holds a {config.model_type}, expected a clipseg"
-            )
-        loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True
-        )
-    except ExportError:
-        raise
-    except Exception as error:  # safetensors, the hub and transformers raise many kinds
-        raise ExportError(
-            f"--clipseg: {source} cannot be loaded ({short(error)}); expected config.json and "
-            "model.safetensors as CLIPSegForImageSegmentation.save_pretrained writes them"
-        ) from None
-    model, report = loaded
-    lacking = sorted({*report["missing_keys"], *report["mismatched_keys"]})
-    if lacking:
-        raise ExportError(
-            f"--clipseg: {source} lacks {len(lacking)} weights of its config, {lacking[0]} first; "
-            "expected a whole CLIPSegForImageSegmentation"
-        )
-    model = model.eval().requires_grad_(False)
-    pixels = _pixel_input(source)
-    tokenizer = _tokenizer(source, model.config.text_config.vocab_size)
-    conds = _conds(model, tokenizer, prompts)
-    model.clip.text_model = None  # its work is done
+    found = read_checkpoint(source, clip=clip)
+    _check_supported(found.model, source)
+    conds = _conds(found.model, found.tokenizer, prompts)
+    found.model.clip.text_model = None  # its work is done
     checkpoint = Loaded(
-        origin=Checkpoint(name=_name(source), sha256=_weights_hash(source)),
-        model=model,
+        origin=found.origin,
+        model=found.model,
         sizes={"D": conds.shape[1]},
-        graphs=lambda model: [graph(model, pixels, conds)],
+        graphs=lambda model: [graph(model, found.pixels, conds)],
     )
     return checkpoint, conds
 
@@ -212,48 +184,21 @@ class Upscaler(nn.Module):
         return x.reshape(-1, *sides).permute(order).reshape(-1, CLIPSEG_SIDE, CLIPSEG_SIDE)
 
 
-def _pixel_input(source: str) -> PixelInput:
-    """The normalisation that the checkpoint's own preprocessor does."""
-    from transformers import AutoImageProcessor
-
-    try:
-        processor = AutoImageProcessor.from_pretrained(source)
-        mean, std = tuple(map(float, processor.image_mean)), tuple(map(float, processor.image_std))
-    except Exception as error:  # the hub and transformers raise many kinds
+def _check_supported(model: Any, source: str) -> None:
+    check_numbers(model, source=source, flag="--clipseg")
+    blocks = len(model.clip.vision_model.encoder.layers)
+    wanted = [index for index in model.extract_layers if not 0 <= index < blocks]
+    if wanted:
         raise ExportError(
-            f"--clipseg: {source} has no usable preprocessor_config.json ({short(error)}); "
-            "copy the one that the model was trained with into the folder"
-        ) from None
-    if not processor.do_normalize or abs(processor.rescale_factor * 255 - 1) > 1e-6:
-        raise ExportError(
-            f"--clipseg: the preprocessor of {source} does not scale by 1/255 and normalise, "
-            "which is all that the graph can do"
+            f"--clipseg: the decoder of {source} looks at block {wanted[0]} of {blocks}; correct "
+            "extract_layers in its config.json"
         )
-    return PixelInput(mean, std)
-
-
-def _tokenizer(source: str, vocabulary: int) -> Any:
-    """The checkpoint's own tokenizer, or CLIP's where a folder has none."""
-    from transformers import AutoTokenizer
-
-    try:
-        if Path(source).is_dir() and not (Path(source) / "tokenizer_config.json").exists():
-            from training.clipseg.tokenizer import load_tokenizer
-
-            tokenizer: Any = load_tokenizer()
-        else:
-            tokenizer = AutoTokenizer.from_pretrained(source)
-    except Exception as error:  # the hub, transformers and the reader of merges raise many kinds
+    patch = model.clip.vision_model.embeddings.patch_size
+    if CLIPSEG_SIDE % patch:
         raise ExportError(
-            f"--clipseg: {source} has no usable tokenizer ({short(error)}); put vocab.json, "
-            "merges.txt and tokenizer_config.json into the folder"
-        ) from None
-    if len(tokenizer) != vocabulary:
-        raise ExportError(
-            f"--clipseg: the tokenizer of {source} has {len(tokenizer)} words, its model "
-            f"{vocabulary}; put the tokenizer that it was trained with into the folder"
+            f"--clipseg: {source} has patches of {patch} pixels, of which {CLIPSEG_SIDE} is no "
+            "multiple; expected 16 or 32"
         )
-    return tokenizer
 
 
 def _conds(model: Any, tokenizer: Any, prompts: Sequence[str]) -> NDArray[np.float32]:
@@ -265,19 +210,3 @@ def _conds(model: Any, tokenizer: Any, prompts: Sequence[str]) -> NDArray[np.flo
         batch_size=len(prompts), input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
     )
     return conds.numpy().astype(np.float32)
-
-
-def _name(source: str) -> str:
-    """A folder's own name, or the hub id: where things lie on this machine is nobody's matter."""
-    return Path(source).resolve().name if Path(source).is_dir() else source
-
-
-def _weights_hash(source: str) -> str:
-    """SHA-256 of the weights' file, in the folder or in the hub's cache."""
-    from transformers.utils.hub import cached_file
-
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
-        if path is not None:
-            return sha256_of(Path(path))
-    return "unknown"

@@ -1,7 +1,9 @@
 """Export a bundle: one folder with four ONNX graphs, the prompts' vectors and a manifest.
 
-Each graph runs on real pictures beside the upstream project's own code; the largest difference of
-every output is printed, and when one is off nothing is written.
+Each graph runs on real pictures beside the upstream project's own code, and the whole bundle beside
+the projects' user-level calls; the largest difference of every output is printed, and when one is
+off nothing is written. Another precision than fp32 is made from the fp32 graphs as
+`python -m export precision` does it, and judged against them first.
 
 examples:
   python -m export bundle --clipseg CIDAS/clipseg-rd64-refined --yolo marks.pt \\
@@ -9,27 +11,34 @@ examples:
   python -m export bundle --clipseg checkpoints/demo/clipseg \\
       --yolo checkpoints/demo/yolo11n-seg-marks.pt --sam2 checkpoints/demo/sam2/model.pt \\
       --weights-storage fp16 --out artifacts/demo
+  python -m export bundle --clipseg CIDAS/clipseg-rd64-refined --yolo marks.pt \\
+      --sam2 facebook/sam2.1-hiera-large --precision fp16 --out bundles/published-fp16
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from export import precision
 from export.errors import ExportError
-from markcut.bundle import FileEntry, Manifest, ModelEntry, Provenance, pack_conds, write_bundle
+from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
 from markcut.contracts import MODELS
 from markcut.manifest import SIZES, Checkpoint, parse_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from export.fidelity_records import FidelityReport
     from export.graph import Loaded
     from export.verify import Verification
 
@@ -44,6 +53,7 @@ LICENCE = (
     "Ultralytics YOLO; CLIPSeg and SAM 2 weights as their publishers say"
 )
 _CONDS = "conds.npy"
+_FAULTS = 5  # that are printed
 _TOOLS = ("torch", "onnx", "onnxslim", "onnxruntime", "transformers", "sam2")
 _ULTRALYTICS = ("ultralytics-opencv-headless", "ultralytics")  # one package, two distributions
 
@@ -52,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--clipseg", required=True, metavar="ID_OR_DIR",
         help="a folder of save_pretrained, or a hub id",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clip", metavar="ID_OR_DIR",
+        help="the CLIP behind a CLIPSeg file of the original repository that has none in it",
     )  # fmt: skip
     parser.add_argument(
         "--yolo", required=True, metavar="FILE",
@@ -70,9 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="the bundle's folder"
     )
     parser.add_argument("--name", help="the bundle's name (default: the folder's)")
-    parser.add_argument(
-        "--precision", choices=("fp32",), default="fp32", help="of the arithmetic (default: fp32)"
-    )
+    precision.add_precision(parser)
     parser.add_argument(
         "--weights-storage", choices=("fp32", "fp16"), default="fp32",
         help="how weights lie in the files; arithmetic is the same, fp16 halves the size "
@@ -112,11 +124,40 @@ def run(options: argparse.Namespace) -> int:
         )
         return 1
     manifest = _manifest(options, parts, prompts=prompts, defaults=defaults)
-    write_bundle(options.out, manifest, parts.files)
-    size = sum(entry.bytes for entry in manifest.files())
+    bundle = parts.bundle(options.out, manifest)
+    asked = precision.parse_precisions(options.precision)
+    if set(asked.values()) != {"fp32"}:
+        bundle = precision.converted(bundle, asked, options=options, console=console)
+    report = _beside_upstream(options, bundle, console)
+    if report.off:
+        for off in report.off[:_FAULTS]:
+            console.print(f"export bundle: {off.sentence}", soft_wrap=True)
+        console.print(f"so nothing was written to {options.out}", soft_wrap=True)
+        return 1
+    notes = {**bundle.manifest.verification, "fidelity": report.as_json()}
+    bundle = replace(bundle, manifest=replace(bundle.manifest, verification=notes))
+    precision.write(bundle, options.out, name=manifest.name)
+    size = sum(entry.bytes for entry in bundle.manifest.files())
     console.print(f"wrote {options.out}: {size / 1e6:.1f} MB", soft_wrap=True)
     print(json.dumps({"bundle": str(options.out), "bytes": size, "models": list(parts.models)}))
     return 0
+
+
+def _beside_upstream(
+    options: argparse.Namespace, bundle: Bundle, console: Console
+) -> FidelityReport:
+    """The whole bundle beside the upstream projects' own user-level calls."""
+    from export.fidelity_gate import Sources, fidelity_gate
+
+    sources = Sources(
+        clipseg=options.clipseg, yolo=options.yolo, sam2=options.sam2,
+        sam2_config=options.sam2_config, clip=options.clip,
+    )  # fmt: skip
+    with console.status("everything: running beside the upstream projects"):
+        arithmetic = {entry.arithmetic for entry in bundle.manifest.models.values()}
+        # ONNX Runtime's CPU provider has no kernels for graphs that are typed in bf16
+        runtime = "openvino" if "bf16" in arithmetic else "onnxruntime"
+        return fidelity_gate(bundle, sources, runtime=runtime)
 
 
 @dataclass
@@ -129,6 +170,12 @@ class _Parts:
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     verifications: dict[str, Verification] = field(default_factory=dict)
 
+    def bundle(self, folder: Path, manifest: Manifest) -> Bundle:
+        """All of it as a bundle in memory."""
+        onnx = {name: self.files[entry.file] for name, entry in self.models.items()}
+        conds = np.load(io.BytesIO(self.files[_CONDS]), allow_pickle=False)
+        return Bundle(folder=folder, manifest=manifest, onnx=onnx, conds=conds)
+
 
 def _loaders(
     options: argparse.Namespace, prompts: tuple[str, ...], parts: _Parts
@@ -138,7 +185,7 @@ def _loaders(
     def load_clipseg() -> Loaded:
         from export import clipseg
 
-        loaded, conds = clipseg.load(options.clipseg, prompts=prompts)
+        loaded, conds = clipseg.load(options.clipseg, prompts=prompts, clip=options.clip)
         parts.files[_CONDS] = pack_conds(conds)
         return loaded
 
@@ -216,6 +263,8 @@ def _check_early(
     options: argparse.Namespace, *, prompts: tuple[str, ...], defaults: Mapping[str, float]
 ) -> None:
     """Raise for options that the manifest or the folder would refuse after minutes of work."""
+    precision.parse_precisions(options.precision)
+    precision.check_options(options)
     if options.out.exists() and not options.out.is_dir():
         raise ExportError(f"--out: {options.out} is a file, expected a folder; name another one")
     draft = _Parts(

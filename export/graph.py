@@ -75,13 +75,19 @@ class PixelInput(nn.Module):
         return (pixel_values.float() * self.scale + self.shift).permute(0, 3, 1, 2)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, *, width: int) -> Tensor:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, *, width: int, hidden: Tensor | None = None
+) -> Tensor:
     """Softmax attention over ``[..., tokens, width]``, spelled out, with ``q`` alone scaled.
 
+    ``hidden`` is added to the logits: 0 for a key that counts, far below for one that does not.
     Every runtime has these products; fused attention differs between them and went wrong in
     some, and a scaled ``q`` stays in range where scaled logits do not.
     """
-    return ((q * width**-0.5) @ k.transpose(-2, -1)).softmax(-1) @ v
+    logits = (q * width**-0.5) @ k.transpose(-2, -1)
+    if hidden is not None:
+        logits = logits + hidden
+    return logits.softmax(-1) @ v
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:

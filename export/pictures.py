@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from export.graph import Picture
+from markcut.geometry import Picture
 
 
 def verification_pictures() -> list[Picture]:

@@ -20,12 +20,13 @@ from pathlib import Path
 
 from export.errors import ExportError
 from export.pbtxt import to_pbtxt
-from export.triton_config import CHAINS, RUNNERS, Flavour, configurations, weights_file
+from export.triton_config import BATCH, CHAINS, RUNNERS, Flavour, configurations, weights_file
 from export.triton_warmup import warmup_files
 from markcut.bundle import MANIFEST, Bundle, load_bundle, pack_conds
-from markcut.contracts import MODELS, STEPS
+from markcut.contracts import MODELS, SAM2_DECODER, STEPS
 from markcut.manifest import Manifest
 from markcut.runners import RUNTIMES
+from markcut.runners.tensorrt_sidecar import FOLDER, read_engine, sha256
 
 MODEL_PY = Path(__file__).parents[1] / "model_repository" / "preprocess" / "1" / "model.py"
 """The one source of every Python model."""
@@ -152,14 +153,15 @@ def _weights(bundle: Bundle, flavour: Flavour) -> dict[str, bytes]:
 
 
 def _engine(bundle: Bundle, name: str) -> bytes:
-    path = bundle.folder / "engines" / f"{name}.plan"
-    try:
-        return path.read_bytes()
-    except OSError:
+    """The engine of a model, once it is sure that it was built from this bundle's graph."""
+    plan, sidecar = read_engine(bundle.folder / FOLDER, name, sha256(bundle.onnx[name]))
+    rows = next(iter(sidecar.profiles[0].values()))[2][0]
+    if name != SAM2_DECODER.name and rows < BATCH:
         raise ExportError(
-            f"{path}: no TensorRT engine there; build it on the machine that will run it with "
-            f"`python -m export engines {bundle.folder}`"
-        ) from None
+            f"{name}: its engine takes {rows} pictures at once, and Triton is configured for "
+            f"{BATCH}; build it with --max-batch {BATCH}"
+        )
+    return plan
 
 
 def _check_replaceable(out: Path) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from export.checkpoints import read_torch_file, sha256_of, short
+from export.checkpoints import check_numbers, read_torch_file, sha256_of, short
 from export.errors import ExportError
-from export.graph import Arrays, Case, Graph, Loaded, Picture, PixelInput
-from export.pictures import stretched
+from export.graph import Graph, Loaded
 from export.sam2_decoder import Decoder
-from export.sam2_encoder import MEAN, STD, Encoder
+from export.sam2_encoder import Encoder
+from export.sam2_reference import Reference
 from markcut.contracts import MASKS_PER_PROMPT, SAM2_DECODER, SAM2_ENCODER
 from markcut.manifest import Checkpoint
 
@@ -28,14 +26,9 @@ def load(source: str, *, config: str | None = None) -> Loaded:
     checkpoint's published name stands for. Raises :class:`ExportError`.
     """
     path, published = _checkpoint(source)
+    weights = _weights(path)
     yaml = _config_file(path, config or published)
     model = _build(yaml)
-    content = read_torch_file(path, flag="--sam2")
-    weights = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(weights, dict):
-        raise ExportError(
-            f"--sam2: {path} has no weights under 'model', as SAM2's checkpoints have"
-        )
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
@@ -49,115 +42,43 @@ def load(source: str, *, config: str | None = None) -> Loaded:
             f"{len(unexpected)} unknown, {(missing + unexpected)[0]} first; name its own config "
             "with --sam2-config"
         )
+    check_numbers(model, source=path, flag="--sam2")
     return Loaded(
         origin=Checkpoint(
             name=source if published == source else path.name, sha256=sha256_of(path)
         ),
         model=model,
         sizes={"S": model.image_size, "C": model.hidden_dim},
-        graphs=lambda model: [encoder_graph(model), decoder_graph(model)],
+        graphs=graphs,
     )
 
 
-def encoder_graph(sam: Any) -> Graph:
+def graphs(sam: Any) -> list[Graph]:
+    """Both graphs; what upstream's encoder says of a picture is computed once for both."""
+    reference = Reference(sam)
+    return [encoder_graph(sam, reference=reference), decoder_graph(sam, reference=reference)]
+
+
+def encoder_graph(sam: Any, *, reference: Reference | None = None) -> Graph:
     """The graph from the picture to the decoder's three feature maps."""
-    (pixels,) = (t.name for t in SAM2_ENCODER.inputs)
-
-    def cases(pictures: Sequence[Picture]) -> Iterator[Case]:
-        views = [stretched(picture, sam.image_size) for picture in pictures]
-        for view in views:
-            yield Case("one picture", {pixels: view[None]})
-        yield Case("two pictures", {pixels: np.stack(views[:2])})
-
+    reference = reference or Reference(sam)
     return Graph(
         spec=SAM2_ENCODER.resolve({"S": sam.image_size, "C": sam.hidden_dim}),
         module=Encoder(sam),
-        reference=lambda feeds: _features(sam, feeds[pixels]),
-        cases=cases,
+        reference=reference.features_of_feeds,
+        cases=reference.encoder_cases,
     )
 
 
-def decoder_graph(sam: Any) -> Graph:
+def decoder_graph(sam: Any, *, reference: Reference | None = None) -> Graph:
     """The graph from one picture's features and prompts of N objects to their masks."""
+    reference = reference or Reference(sam)
     return Graph(
         spec=SAM2_DECODER.resolve({"S": sam.image_size, "C": sam.hidden_dim}),
         module=Decoder(sam),
-        reference=lambda feeds: _masks(sam, feeds),
-        cases=lambda pictures: _decoder_cases(sam, pictures),
+        reference=reference.masks,
+        cases=reference.decoder_cases,
     )
-
-
-def _features(sam: Any, pixels: np.ndarray) -> Arrays:
-    """What ``SAM2ImagePredictor`` keeps of a picture, with maps of whatever size the model has."""
-    normalised = PixelInput(MEAN, STD)(torch.from_numpy(pixels))
-    _, features, _, sizes = sam._prepare_backbone_features(sam.forward_image(normalised))
-    if sam.directly_add_no_mem_embed:
-        features[-1] = features[-1] + sam.no_mem_embed
-    maps = [
-        feature.permute(1, 2, 0).unflatten(2, size).numpy()
-        for feature, size in zip(features, sizes, strict=True)
-    ]
-    return dict(zip((t.name for t in SAM2_ENCODER.outputs), maps, strict=True))
-
-
-def _masks(sam: Any, feeds: Arrays) -> Arrays:
-    """Every object on its own through the model's prompt encoder and mask decoder."""
-    tensors = [torch.from_numpy(feeds[t.name]) for t in SAM2_DECODER.inputs]
-    feats_0, feats_1, embed, coords, labels, masks, given = tensors
-    answers = []
-    for k in range(len(coords)):
-        sparse, dense = sam.sam_prompt_encoder(
-            points=(coords[k : k + 1], labels[k : k + 1]),
-            boxes=None,
-            masks=masks[k : k + 1] if given[k] else None,
-        )
-        low_res, iou, _, score = sam.sam_mask_decoder.predict_masks(
-            image_embeddings=embed,
-            image_pe=sam.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            repeat_image=False,
-            high_res_features=[feats_0, feats_1],
-        )
-        answers.append((low_res, iou, score))
-    outputs = [torch.cat(parts).numpy() for parts in zip(*answers, strict=True)]
-    return dict(zip((t.name for t in SAM2_DECODER.outputs), outputs, strict=True))
-
-
-def _decoder_cases(sam: Any, pictures: Sequence[Picture]) -> Iterator[Case]:
-    """Points, several points, boxes, an earlier answer as a mask, and objects of all these."""
-    names = [t.name for t in SAM2_DECODER.inputs[3:]]
-    masks_out = SAM2_DECODER.outputs[0].name
-    side = sam.image_size
-    rng = np.random.default_rng(0)
-    for picture in pictures:
-        features = _features(sam, stretched(picture, side)[None])
-
-        def prompts(
-            labels: list[list[int]],
-            masks: np.ndarray | None = None,
-            features: Arrays = features,
-        ) -> Arrays:
-            labels_ = np.array(labels, np.int32)
-            coords = rng.uniform(0, side, (*labels_.shape, 2)).astype(np.float32)
-            corners = np.sort(coords[:, :2], 1)
-            coords[:, :2] = np.where(labels_[:, :2, None] >= 2, corners, coords[:, :2])
-            empty = np.zeros((len(labels_), 1, side // 4, side // 4), np.float32)
-            given = np.full(len(labels_), masks is not None, np.float32)
-            values = coords, labels_, empty if masks is None else masks, given
-            return {**features, **dict(zip(names, values, strict=True))}
-
-        one = prompts([[1]])
-        yield Case("one point", one)
-        yield Case("three points", prompts([[1, 1, 0]]))
-        yield Case("a box", prompts([[2, 3]]))
-        yield Case("a box and points", prompts([[2, 3, 1, 0]]))
-        earlier = _masks(sam, one)[masks_out][:, 1:2].clip(-32, 32)
-        yield Case("a point and a mask", prompts([[1]], earlier))
-        several = prompts([[1, -1, -1], [1, 0, -1], [2, 3, -1], [2, 3, 1]])
-        chosen = np.array([0, 1, 0, 1], np.float32)
-        given = {names[2]: np.repeat(earlier, 4, 0), names[3]: chosen}
-        yield Case("four objects", {**several, **given})
 
 
 def _checkpoint(source: str) -> tuple[Path, str | None]:
@@ -180,6 +101,22 @@ def _checkpoint(source: str) -> tuple[Path, str | None]:
     raise ExportError(
         f"--sam2: got {source}, expected a checkpoint file (.pt) or one of {', '.join(PUBLISHED)}"
     )
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    """The weights in ``path``: under ``model`` as published, or a plain ``state_dict``."""
+    content = read_torch_file(path, flag="--sam2")
+    weights = content.get("model", content) if isinstance(content, dict) else None
+    if (
+        not isinstance(weights, dict)
+        or "image_encoder.trunk.patch_embed.proj.weight" not in weights
+    ):
+        sam = isinstance(weights, dict) and "image_encoder.patch_embed.proj.weight" in weights
+        raise ExportError(
+            f"--sam2: {path} holds {'a SAM of the first generation' if sam else 'no SAM2'}; name "
+            "a checkpoint of SAM2 or SAM2.1 (.pt)"
+        )
+    return weights
 
 
 def _config_file(checkpoint: Path, config: str | None) -> Path:

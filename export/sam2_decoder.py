@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from export.graph import attention, linear, spread
 
+_HIDDEN = -1e4  # a logit whose exponential is nothing, also in 16 bit
+
 
 class Tokens(nn.Module):
     """``coords [N, P, 2]``, ``labels [N, P]`` -> all tokens ``[N, 6 + P + 1, C]``.
@@ -46,6 +48,17 @@ class Tokens(nn.Module):
         rows = labels[:, :1] * 0  # one per object, without measuring how many
         own = F.embedding(rows + self.own, self.table)
         return torch.cat([own, points, F.embedding(rows + self.padding, self.table)], 1)
+
+    def hidden(self, labels: Tensor) -> Tensor:
+        """``[N, 1, 1, 6 + P + 1]``, added to the logits of attention: padding is no key.
+
+        Padding makes lists of one batch equally long, and must not change what an object gets.
+        The predictor's own last point stays: upstream attends to it.
+        """
+        rows = labels[:, :1] * 0
+        points = (labels < 0).float() * _HIDDEN
+        all_ = torch.cat([(rows + self.own * 0).float(), points, rows.float()], 1)
+        return all_.unsqueeze(1).unsqueeze(1)
 
     def place(self, coords: Tensor) -> Tensor:
         """Position encoding ``[..., C]`` of xy in 0..1."""
@@ -102,9 +115,9 @@ class Attend(nn.Module):
         self.out, self.heads = attend.out_proj, attend.num_heads
         self.width = attend.internal_dim // attend.num_heads
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None) -> Tensor:
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
-        x = attention(q, k, v, width=self.width).transpose(1, 2)
+        x = attention(q, k, v, width=self.width, hidden=hidden).transpose(1, 2)
         return self.out(KeepTwoAxes.apply(x, (-1,)))
 
     def _split(self, x: Tensor) -> Tensor:
@@ -124,18 +137,18 @@ class TwoWay(nn.Module):
         self.first = block.skip_first_layer_pe
 
     def forward(
-        self, tokens: Tensor, image: Tensor, prompt: Tensor, position: Tensor
+        self, tokens: Tensor, image: Tensor, prompt: Tensor, position: Tensor, hidden: Tensor
     ) -> tuple[Tensor, Tensor]:
         if self.first:
-            tokens = self.to_self(tokens, tokens, tokens)
+            tokens = self.to_self(tokens, tokens, tokens, hidden)
         else:
             q = tokens + prompt
-            tokens = tokens + self.to_self(q, q, tokens)
+            tokens = tokens + self.to_self(q, q, tokens, hidden)
         tokens = self.norms[0](tokens)
         placed = image + position
         tokens = self.norms[1](tokens + self.to_image(tokens + prompt, placed, image))
         tokens = self.norms[2](tokens + self.mlp(tokens))
-        image = self.norms[3](image + self.to_tokens(placed, tokens + prompt, tokens))
+        image = self.norms[3](image + self.to_tokens(placed, tokens + prompt, tokens, hidden))
         return tokens, image
 
 
@@ -224,9 +237,10 @@ class Decoder(nn.Module):
         image = image_embed.reshape(1, self.width, -1).transpose(1, 2)
         image = image + self.mask_prompt(mask, mask_given)
         position = self.tokens.place(self.centres)  # runtimes fold it when they load the graph
+        hidden = self.tokens.hidden(labels)
         tokens = prompt
         for block in self.blocks:
-            tokens, image = block(tokens, image, prompt, position)
+            tokens, image = block(tokens, image, prompt, position, hidden)
         placed = image + position
         tokens = self.final_norm(tokens + self.final(tokens + prompt, placed, image))
         pixels = self.upscaler(image, feats_0, feats_1)

@@ -15,6 +15,7 @@ import torch
 
 from export.errors import ExportError
 from export.graph import Graph
+from export.large_weights import light, slimmed
 from markcut.contracts import Tensor
 
 OPSET = 17
@@ -53,10 +54,8 @@ def to_onnx(graph: Graph, *, weights_storage: str = "fp32") -> OnnxFile:
     holds what not every runtime can do.
     """
     import onnx
-    import onnxslim
 
-    model = onnx.load_from_string(_trace(graph))
-    model = onnxslim.slim(model, size_threshold=_FOLD_LIMIT)
+    model = slimmed(onnx.load_from_string(_trace(graph)), fold_limit=_FOLD_LIMIT)
     _take_interface_from_spec(model, graph)
     weights, halves = _stored_weights(model, half=weights_storage == "fp16")
     _check(model, graph.spec.name)
@@ -158,6 +157,6 @@ def _check(model: Any, name: str) -> None:
     if versions != {"": OPSET}:
         raise ExportError(f"{name}: the graph has the opsets {versions}, expected {OPSET}")
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(light(model), full_check=True)
     except Exception as error:  # the checker's and the shape inference's own kinds
         raise ExportError(f"{name}: onnx.checker refuses the graph ({error})") from None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.checkpoints import module_class, read_torch_file, sha256_of
+from export.checkpoints import check_numbers, module_class, read_torch_file, sha256_of
 from export.errors import ExportError
 from export.graph import Arrays, Case, Graph, Loaded, Picture, PixelInput
 from export.pictures import letterboxed
@@ -31,6 +31,9 @@ IOU_LIMIT = 0.6
 
 ROUNDS = 9
 """Rounds of suppression: exact for chains of up to nine boxes, each over the next."""
+
+
+_YOLO11 = {"C3k2", "C2PSA"}  # no other generation has both below a plain Segment
 
 
 def load(file: str) -> Loaded:
@@ -56,6 +59,12 @@ def load(file: str) -> Loaded:
             f"--yolo: {path} ends in {type(head).__name__}, expected Segment; "
             "name the .pt of a YOLO11-seg (yolo11n-seg, yolo11s-seg, ...)"
         )
+    lacking = _YOLO11 - {type(layer).__name__ for layer in layers}
+    if lacking:
+        raise ExportError(
+            f"--yolo: {path} has no {' and no '.join(sorted(lacking))} layers, so it is no "
+            "YOLO11-seg but of another generation; name the .pt of a YOLO11-seg"
+        )
     names = getattr(model, "names", {})
     classes = [names[k] for k in sorted(names)] if isinstance(names, dict) else list(names)
     if tuple(classes) != KINDS:
@@ -64,6 +73,7 @@ def load(file: str) -> Loaded:
             f"--yolo: {path} knows the classes {shown}, expected {', '.join(KINDS)} in this order; "
             "train one with: python -m training yolo"
         )
+    check_numbers(model, source=path, flag="--yolo")
     fuse: Any = model.float().eval().requires_grad_(False).fuse
     return Loaded(
         origin=Checkpoint(name=path.name, sha256=sha256_of(path)),

@@ -128,9 +128,10 @@ def _print_bundle(bundle: dict[str, Any]) -> None:
     print(printable(f"bundle {bundle['name'] or 'unusable'}: {bundle['folder']}{size}"))
     if bundle["problem"]:
         print(printable(f"  {bundle['problem']}"))
-    if bundle["models"]:
+    models = [*bundle["models"], *bundle.get("engines", ())]
+    if models:
         table = _table("model", "runtime", "device", "precision", "load ms", "infer ms", "")
-        for model in bundle["models"]:
+        for model in models:
             ran = not model["problem"]
             table.add_row(
                 model["model"],

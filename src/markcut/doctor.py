@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from markcut.contracts import MODELS, ModelSpec
 from markcut.errors import BundleError, MarkcutError, RunnerError, RuntimeUnavailable
 from markcut.machine import Machine, describe_machine, run_command
 from markcut.probe import Check
-from markcut.runners import RUNTIMES, Array, choose_runtime, open_runner
+from markcut.runners import RUNTIMES, TENSORRT, Array, choose_runtime, open_runner
+from markcut.runners.tensorrt_sidecar import FOLDER, SIDECAR
 
 __all__ = ["BundleCheck", "Check", "Machine", "Report", "diagnose"]
 
@@ -45,13 +47,17 @@ class ModelCheck:
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """A bundle after its verification; ``problem`` or empty, and every model that was tried."""
+    """A bundle after its verification; ``problem`` or empty, and every model that was tried.
+
+    ``engines`` are its TensorRT engines, where there are some; they may be another machine's.
+    """
 
     folder: str
     name: str
     bytes: int
     models: tuple[ModelCheck, ...]
     problem: str = ""
+    engines: tuple[ModelCheck, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,14 @@ def diagnose(bundle: str | os.PathLike[str] | None = None) -> Report:
     Each runtime gets a process of its own, so one that crashes or hangs is reported like any
     other failure. Nothing raises: a bundle that is not sound is a ``problem`` in the report.
     """
-    runtimes = tuple(check for name in (*RUNTIMES, "tensorrt") for check in _probe(name))
+    runtimes = tuple(check for name in (*RUNTIMES, TENSORRT) for check in _probe(name))
     try:
         auto = choose_runtime()
     except RuntimeUnavailable:
         auto = ""
     runs = any(c.runtime == auto and c.device == "cpu" and c.status == "ran" for c in runtimes)
-    checked = None if bundle is None else _check_bundle(Path(bundle), run=runs)
+    gpu = any(c.runtime == TENSORRT and c.status == "ran" for c in runtimes)
+    checked = None if bundle is None else _check_bundle(Path(bundle), run=runs, engines=gpu)
     sound = checked is None or not (checked.problem or any(m.problem for m in checked.models))
     return Report(
         version=markcut.__version__,
@@ -132,7 +139,7 @@ def _ending(status: int | None) -> str:
     return f"the process ended with status {status} before it had a result"
 
 
-def _check_bundle(folder: Path, *, run: bool) -> BundleCheck:
+def _check_bundle(folder: Path, *, run: bool, engines: bool) -> BundleCheck:
     try:
         bundle = load_bundle(folder)
     except BundleError as error:
@@ -143,14 +150,27 @@ def _check_bundle(folder: Path, *, run: bool) -> BundleCheck:
         bytes=sum(entry.bytes for entry in bundle.manifest.files()),
         models=tuple(_check_model(bundle, name) for name in MODELS) if run else (),
         problem="" if run else "sound, but not run: no runtime gave the right result here",
+        engines=tuple(_check_engines(bundle, run=engines)),
     )
 
 
-def _check_model(bundle: Bundle, model: str) -> ModelCheck:
+def _check_engines(bundle: Bundle, *, run: bool) -> Iterator[ModelCheck]:
+    for model in MODELS:
+        if (bundle.folder / FOLDER / f"{model}{SIDECAR}").exists():
+            if run:
+                yield _check_model(bundle, model, runtime=TENSORRT)
+            else:
+                problem = "not run: TensorRT did not work here"
+                yield ModelCheck(model, TENSORRT, "", "", 0.0, 0.0, problem=problem)
+
+
+def _check_model(bundle: Bundle, model: str, *, runtime: str = "auto") -> ModelCheck:
     spec = bundle.spec(model)
     start = time.perf_counter()
     try:
-        runner = open_runner(spec, bundle.onnx[model])
+        runner = open_runner(
+            spec, bundle.onnx[model], runtime=runtime, engines=bundle.folder / FOLDER
+        )
         try:
             feeds = _grey_feeds(spec)
             outputs = runner.infer(feeds)

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 Picture = NDArray[np.uint8]
 """uint8 RGB (h, w, 3)."""
@@ -98,7 +99,7 @@ def _letterboxed(window: Window, side: int) -> Placement:
 def stretch(picture: Picture, side: int) -> tuple[Picture, Placement]:
     """The whole picture as a (side, side, 3) square, each axis scaled on its own."""
     placement = Placement(window=_checked(picture, None), inner=(0, 0, side, side), side=side)
-    return np.ascontiguousarray(_resize(picture, side, side)), placement
+    return np.ascontiguousarray(_resize(picture, side, side, smooth=True)), placement
 
 
 def _checked(picture: Picture, window: Window | None) -> Window:
@@ -111,14 +112,14 @@ def _checked(picture: Picture, window: Window | None) -> Window:
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def _resize(picture: Picture, width: int, height: int) -> Picture:
+def _resize(picture: Picture, width: int, height: int, *, smooth: bool = False) -> Picture:
     """Average over areas where an axis shrinks, interpolate linearly where it grows.
 
     Upstream, SAM2 resizes with torch's antialiased bilinear filter, CLIPSeg with an antialiased
-    bicubic one, YOLO with plain bilinear. Area averaging is nearest to the first two of what is
-    fast: on photos it is within 0.1 to 0.4 grey levels of SAM2's on average. Plain bilinear skips
-    pixels when it shrinks by more than two: at 12 megapixels it is off by 5 levels, and a thin
-    pen stroke breaks into dashes or vanishes.
+    bicubic one, YOLO with plain bilinear. ``smooth`` shrinks with Pillow's antialiased bilinear
+    filter, which is SAM2's but for rounding and takes a little longer than averaging. Plain
+    bilinear skips pixels when it shrinks by more than two: at 12 megapixels it is off by 5 levels,
+    and a thin pen stroke breaks into dashes or vanishes.
     """
     # Halving both axes is ten times as fast as any other ratio, and averages chain exactly.
     while (
@@ -131,7 +132,11 @@ def _resize(picture: Picture, width: int, height: int) -> Picture:
         picture = _cv2_resize(picture, half, cv2.INTER_AREA)
     # OpenCV averages only where both axes shrink, so a panorama takes two steps
     smaller = (min(width, picture.shape[1]), min(height, picture.shape[0]))
-    picture = _cv2_resize(picture, smaller, cv2.INTER_AREA)
+    if smooth and picture.shape[1::-1] != smaller:
+        image = Image.fromarray(picture).resize(smaller, Image.Resampling.BILINEAR)
+        picture = np.asarray(image, np.uint8)
+    else:
+        picture = _cv2_resize(picture, smaller, cv2.INTER_AREA)
     return _cv2_resize(picture, (width, height), cv2.INTER_LINEAR)
 
 

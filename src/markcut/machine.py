@@ -30,6 +30,14 @@ _FLAGS = (
 
 _COMMAND_SECONDS = 5.0
 
+# Jetson Linux releases and the JetPack that each belongs to, the more exact ones last
+_JETPACKS = {
+    "35": "5", "36": "6", "38": "7", "39": "7",
+    "35.2": "5.1", "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3", "35.6": "5.1.4 or later",
+    "36.3": "6.0", "36.4": "6.2", "36.4.0": "6.1", "36.4.4": "6.2.1", "36.5": "6.2.2",
+    "38.2": "7.0", "38.4": "7.1", "39.2": "7.2",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -67,7 +75,7 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         memory_available=available,
         gpus=_gpus(root),
         jetson=jetson,
-        power_mode=_power_mode() if jetson else "",
+        power_mode=_power_mode(root) if jetson else "",
     )
 
 
@@ -148,13 +156,29 @@ def _gpus(root: Path) -> tuple[str, ...]:
 
 
 def _jetson(root: Path) -> str:
-    release = _read(root / "etc/nv_tegra_release").partition("\n")[0].lstrip("# ")
+    """Model and software of a Jetson, or nothing elsewhere; a container may show one of them."""
     model = _read(root / "proc/device-tree/model")
-    return ", ".join(part for part in (model, release) if part) if release else ""
-
-
-def _power_mode() -> str:
-    if not shutil.which("nvpmodel"):
+    release = _read(root / "etc/nv_tegra_release").partition("\n")[0].lstrip("# ")
+    if not release and "jetson" not in model.lower():
         return ""
-    status, output = run_command(["nvpmodel", "-q"], seconds=_COMMAND_SECONDS)
-    return _value(output, "NV Power Mode") if status == 0 else ""
+    return ", ".join(part for part in (model, _jetpack(release)) if part)
+
+
+def _jetpack(release: str) -> str:
+    """``JetPack 6.2 (L4T 36.4.3)`` for the first line of /etc/nv_tegra_release."""
+    found = re.match(r"R(\d+) \(release\), REVISION: ([\d.]+)", release)
+    if found is None:
+        return release
+    linux = f"{found.group(1)}.{found.group(2)}"
+    named = [name for start, name in _JETPACKS.items() if f"{linux}.".startswith(f"{start}.")]
+    return f"JetPack {named[-1]} (L4T {linux})" if named else f"L4T {linux}"
+
+
+def _power_mode(root: Path) -> str:
+    """As ``nvpmodel`` names it; where that cannot be asked, the number that it last wrote down."""
+    if shutil.which("nvpmodel"):
+        status, output = run_command(["nvpmodel", "-q"], seconds=_COMMAND_SECONDS)
+        if status == 0 and (mode := _value(output, "NV Power Mode")):
+            return mode
+    number = re.search(r"pmode:(\d+)", _read(root / "var/lib/nvpmodel/status"))
+    return f"number {int(number.group(1))}" if number else ""

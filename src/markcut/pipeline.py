@@ -38,6 +38,7 @@ from markcut.mask_selection import Selection, select_masks
 from markcut.parameters import Parameters, parse_parameters
 from markcut.point_sampler import Prompts, decoder_feeds, sample_prompts
 from markcut.runners import Runner, RunnerInfo, open_runner
+from markcut.runners.tensorrt_sidecar import FOLDER
 
 Array = NDArray[Any]
 
@@ -62,12 +63,15 @@ class Pipeline:
     @classmethod
     def open(
         cls, bundle_dir: str | os.PathLike[str], *, runtime: str = "auto",
-        threads: int | None = None,
+        threads: int | None = None, precision: str | None = None,
     ) -> Pipeline:  # fmt: skip
         """Load and verify the bundle in ``bundle_dir`` and open its four models.
 
-        ``runtime`` is ``"auto"``, ``"onnxruntime"`` or ``"openvino"``; ``threads`` limits the CPU
-        threads of every model. Raises :class:`~markcut.errors.BundleError`,
+        ``runtime`` is ``"auto"``, ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``, which runs
+        what ``python -m export engines`` built beside the models; ``threads`` limits the CPU
+        threads of every model; ``precision`` is that of the arithmetic, which is as the graphs
+        are typed unless asked (``"bf16"`` on OpenVINO halves the time of a processor that has
+        it). Raises :class:`~markcut.errors.BundleError`,
         :class:`~markcut.errors.RunnerError` or :class:`~markcut.errors.InvalidInput`.
         """
         bundle = load_bundle(bundle_dir)
@@ -78,7 +82,8 @@ class Pipeline:
                 fixed = {"B": 1} if name != SAM2_DECODER.name else None
                 runners[name] = open_runner(
                     bundle.spec(name), bundle.onnx[name],
-                    runtime=runtime, threads=threads, fixed=fixed,
+                    runtime=runtime, threads=threads, precision=precision, fixed=fixed,
+                    engines=bundle.folder / FOLDER,
                 )  # fmt: skip
         except BaseException:
             for runner in runners.values():

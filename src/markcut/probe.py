@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from markcut.contracts import ModelSpec, Tensor
 from markcut.errors import MarkcutError, RunnerError
-from markcut.runners import RUNTIMES, open_runner
+from markcut.runners import RUNTIMES, TENSORRT, Runner, open_runner
 from markcut.runners.base import one_line
 from markcut.runners.onnxruntime_runner import PROVIDERS
 
@@ -105,7 +105,7 @@ def _attempts(runtime: str) -> Iterator[tuple[str, str, str]]:
     else:
         import tensorrt  # noqa: F401
 
-        yield "cuda", "", "it imports; Markcut has no runner for it"
+        yield "cuda", "fp32", ""
 
 
 def _version(runtime: str) -> str:
@@ -119,14 +119,7 @@ def _attempt(check: Check) -> Check:
     try:
         if check.runtime == "onnxruntime" and check.device != "cpu":
             _require_no_fallback(PROVIDERS[check.device])
-        runner = open_runner(
-            SPEC,
-            ONNX,
-            runtime=check.runtime,
-            device=check.device,
-            threads=1 if check.device == "cpu" else None,
-            precision=check.precision,
-        )
+        runner = _open(check)
         try:
             x = np.arange(24, dtype=np.uint8).reshape(3, 8) * 10
             _compare(runner.infer({"x": x})["y"], x, _TOLERANCE[check.precision])
@@ -139,6 +132,21 @@ def _attempt(check: Check) -> Check:
         return dataclasses.replace(check, status="failed", problem=problem)
     ms = round((time.perf_counter() - start) * 1000, 1)
     return dataclasses.replace(check, status="ran", ms=ms)
+
+
+def _open(check: Check) -> Runner:
+    if check.runtime == TENSORRT:
+        from markcut.runners.tensorrt_probe import open_probe
+
+        return open_probe(SPEC, ONNX, rows=4)
+    return open_runner(
+        SPEC,
+        ONNX,
+        runtime=check.runtime,
+        device=check.device,
+        threads=1 if check.device == "cpu" else None,
+        precision=check.precision,
+    )
 
 
 def _require_no_fallback(provider: str) -> None:
@@ -160,8 +168,8 @@ def _compare(y: NDArray[np.float32], x: NDArray[np.uint8], tolerance: float) -> 
 
 def main(arguments: list[str]) -> int:
     """Write the checks of the runtime that ``arguments`` names, one JSON object per line."""
-    if len(arguments) != 1 or arguments[0] not in (*RUNTIMES, "tensorrt"):
-        print(f"usage: python -m markcut.probe {'|'.join((*RUNTIMES, 'tensorrt'))}")
+    if len(arguments) != 1 or arguments[0] not in (*RUNTIMES, TENSORRT):
+        print(f"usage: python -m markcut.probe {'|'.join((*RUNTIMES, TENSORRT))}")
         return 2
     for check in checks(arguments[0]):
         print(json.dumps(dataclasses.asdict(check)), flush=True)

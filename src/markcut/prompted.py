@@ -43,6 +43,9 @@ MAX_POINTS = 32
 
 BACKGROUND = 0
 
+_UNSURE = 0.05  # logit up to which a pixel may be in or out
+_STABLE = 0.98  # share of the pixels that may be in which surely are
+
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 
@@ -113,17 +116,26 @@ def feeds(prompts: ObjectPrompts, side: int, *, height: int, width: int) -> list
     ]  # fmt: skip
 
 
-def choose(labels: Array, has_earlier: Array, predicted: Array) -> NDArray[np.intp]:
+def choose(labels: Array, has_earlier: Array, logits: Array, predicted: Array) -> NDArray[np.intp]:
     """Which of the decoder's four masks answers each prompt, (N,).
 
     As with SAM2's own predictor: one lone click may mean a part or the whole, so the best
-    predicted of the three masks made for that; everything else is clear enough for mask 0.
-    ``labels`` (N, P), ``has_earlier`` (N,), ``predicted`` (N, 4).
+    predicted of the three masks made for that; everything else is clear enough for mask 0, unless
+    that is unstable: then the best of the three again (``build_sam2`` sets
+    ``dynamic_multimask_via_stability`` on every image model). ``labels`` (N, P), ``has_earlier``
+    (N,), ``logits`` (N, 4, S/4, S/4), ``predicted`` (N, 4).
     """
     clicks = np.isin(labels, (FOREGROUND, BACKGROUND)).sum(axis=1)
     others = np.isin(labels, (BOX_START, BOX_END)).any(axis=1) | (has_earlier != 0)
     best = 1 + predicted[:, 1:].argmax(axis=1)
-    return np.where((clicks == 1) & ~others, best, 0)
+    return np.where(((clicks == 1) & ~others) | ~_stable(logits[:, 0]), best, 0)
+
+
+def _stable(logits: Array) -> NDArray[np.bool_]:
+    """Whether each mask (N, s, s) hardly depends on where exactly the threshold is."""
+    surely = np.count_nonzero(logits > _UNSURE, axis=(1, 2))
+    maybe = np.count_nonzero(logits > -_UNSURE, axis=(1, 2))
+    return np.asarray((maybe == 0) | (surely / np.maximum(maybe, 1) >= _STABLE), np.bool_)
 
 
 def answer(
@@ -142,7 +154,7 @@ def answer(
     """
     logits, predicted, _ = (outputs[tensor.name] for tensor in SAM2_DECODER.outputs)
     with clock.stage("mask_selection"):
-        masks = choose(labels, has_earlier, predicted)
+        masks = choose(labels, has_earlier, logits, predicted)
         rows = np.arange(len(masks))
         best = np.ascontiguousarray(logits[rows, masks])
         patches = [to_picture(one, height=height, width=width) for one in best]

@@ -34,7 +34,9 @@ def test_help(words: list[str], taught: str, capsys: pytest.CaptureFixture[str])
         (["accuracy", "--seed", "7000"], "expected 6999 at most"),
         (["accuracy", "--photos", "nowhere"], "--photos: nowhere is not a folder"),
         (["accuracy", "--threads", "0"], "--threads: got 0, expected 1 or more"),
-        (["latency", "--warm-up", "0"], "--warm-up: got 0, expected 1 or more"),
+        (["latency", "--least-iou", "2"], "--least-iou: got 2.0, expected 0 to 1"),
+        (["latency", "--clipseg", "x"], "expected all three or none"),
+        (["latency", "--from", "nothing.json"], "--from: nothing.json cannot be read"),
     ],
 )
 def test_wrong_use_is_one_sentence(

@@ -28,10 +28,10 @@ class Pipeline:
     closed = 0
 
     @classmethod
-    def open(cls, folder: Any, *, runtime: str, threads: int | None) -> Pipeline:
+    def open(cls, folder: Any, **options: Any) -> Pipeline:
         if cls.problem is not None:
             raise cls.problem
-        cls.opened = {"folder": folder, "runtime": runtime, "threads": threads}
+        cls.opened = {"folder": folder, **options}
         return cls()
 
     def infer(self, inputs: Any, parameters: Any) -> Any:
@@ -56,8 +56,9 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> type[Pipeline]:
 
 
 def test_passes_everything_on(pipeline: type[Pipeline]) -> None:
-    transport = EmbeddedTransport("bundle", runtime="openvino", threads=2)
-    assert pipeline.opened == {"folder": "bundle", "runtime": "openvino", "threads": 2}
+    transport = EmbeddedTransport("bundle", runtime="openvino", threads=2, precision="bf16")
+    asked = {"runtime": "openvino", "threads": 2, "precision": "bf16"}
+    assert pipeline.opened == {"folder": "bundle", **asked}
     outputs = transport.infer(
         Request("marked_object", {"image": np.zeros(1, np.uint8)}, {"seed": 1})
     )
@@ -74,7 +75,8 @@ def test_passes_everything_on(pipeline: type[Pipeline]) -> None:
 
 def test_address(pipeline: type[Pipeline]) -> None:
     Client("embedded:some/bundle")
-    assert pipeline.opened == {"folder": "some/bundle", "runtime": "auto", "threads": None}
+    left_open = {"runtime": "auto", "threads": None, "precision": None}
+    assert pipeline.opened == {"folder": "some/bundle", **left_open}
 
 
 @pytest.mark.parametrize(

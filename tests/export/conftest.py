@@ -17,7 +17,8 @@ for package in ("onnxslim", "sam2", "skimage", "transformers", "ultralytics"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed: make setup", allow_module_level=True)
 
-from export.pictures import letterboxed, verification_pictures  # noqa: E402
+from export.pictures import verification_pictures  # noqa: E402
+from export.published_checkpoints import spread_out  # noqa: E402
 from markcut.contracts import KINDS  # noqa: E402
 from tests.export.tiny import enliven, reduced_sam2, write_sam2  # noqa: E402
 
@@ -73,18 +74,7 @@ def yolo_model() -> Any:
     config["scales"] = {"n": [0.5, 0.125, 1024]}
     model = SegmentationModel(config, nc=len(KINDS), verbose=False)
     model.names = dict(enumerate(KINDS))
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None  # running statistics become those of the pictures below
-        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-        torch.nn.init.normal_(norm.bias, 0, 0.3)
-    views = np.stack([letterboxed(picture, 640) for picture in verification_pictures()])
-    with torch.no_grad():
-        model.train()._predict_once(torch.from_numpy(views).permute(0, 3, 1, 2).float() / 255)
-    for kinds, masks in zip(model.model[-1].cv3, model.model[-1].cv4, strict=True):
-        kinds[-1].weight.data *= 2
-        kinds[-1].bias.data += 3
-        masks[-1].weight.data *= 0.05
+    spread_out(model)
     return model.eval().requires_grad_(False)
 
 

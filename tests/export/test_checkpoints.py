@@ -116,10 +116,76 @@ def test_a_checkpoint_in_16_bit_is_read_in_32(yolo_model: Any, tmp_path: Path) -
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules())
 
 
+def test_yolo_of_another_generation(tmp_path: Path) -> None:
+    from ultralytics.nn.tasks import SegmentationModel
+
+    torch.save({"model": SegmentationModel("yolov8n-seg.yaml", verbose=False)}, tmp_path / "v8.pt")
+    with pytest.raises(ExportError, match="has no C2PSA and no C3k2 layers, so it is no YOLO11"):
+        yolo11_seg.load(str(tmp_path / "v8.pt"))
+
+
+@pytest.mark.parametrize("keep", [0.999, 0.5, 0.001])
+def test_a_truncated_sam2(sam2_file: Path, tmp_path: Path, keep: float) -> None:
+    data = sam2_file.read_bytes()
+    (tmp_path / "model.pt").write_bytes(data[: int(keep * len(data))])
+    with pytest.raises(ExportError, match=r"--sam2: .* is no whole torch checkpoint"):
+        sam2.load(str(tmp_path / "model.pt"), config=str(sam2_file.with_name("sam2.yaml")))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 898083611\n",
+        b"<!DOCTYPE html><html>404</html>",
+        b"PK\x03\x04" + bytes(100),
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f",  # a pickle frame of exabytes
+    ],
+)
+@pytest.mark.parametrize("load", [yolo11_seg.load, sam2.load])
+def test_files_that_are_something_else(load: Any, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "model.pt").write_bytes(data)
+    with pytest.raises(ExportError, match="is no whole torch checkpoint") as caught:
+        load(str(tmp_path / "model.pt"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sam_of_the_first_generation(tmp_path: Path) -> None:
+    path = tmp_path / "sam_vit_b.pth"
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}, path)
+    with pytest.raises(ExportError, match="holds a SAM of the first generation; name a checkpoint"):
+        sam2.load(str(path))
+    for content in ({"model": 1}, {"model": {"a": torch.zeros(1)}}, [], {"a": torch.zeros(1)}):
+        torch.save(content, path)
+        with pytest.raises(ExportError, match="holds no SAM2; name a checkpoint"):
+            sam2.load(str(path))
+
+
+def test_a_plain_state_dict_of_a_sam2(sam2_file: Path, tmp_path: Path) -> None:
+    weights = torch.load(sam2_file, weights_only=True)["model"]
+    torch.save(weights, tmp_path / "tuned.pt")
+    loaded = sam2.load(str(tmp_path / "tuned.pt"), config=str(sam2_file.with_name("sam2.yaml")))
+    assert torch.equal(loaded.model.no_mem_embed, weights["no_mem_embed"])
+
+
+def test_weights_that_are_no_numbers(sam2_file: Path, yolo_model: Any, tmp_path: Path) -> None:
+    import copy
+
+    content = torch.load(sam2_file, weights_only=True)
+    content["model"]["no_mem_embed"][0, 0, 0] = float("inf")
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(ExportError, match="no_mem_embed holds NaN or infinity"):
+        sam2.load(str(tmp_path / "model.pt"), config=str(sam2_file.with_name("sam2.yaml")))
+    yolo = copy.deepcopy(yolo_model)
+    next(yolo.parameters()).data[0] = float("nan")
+    torch.save({"model": yolo}, tmp_path / "marks.pt")
+    with pytest.raises(ExportError, match=r"--yolo: .* holds NaN or infinity"):
+        yolo11_seg.load(str(tmp_path / "marks.pt"))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda w: w.pop(next(iter(w))), "1 weights are missing and 0 unknown"),
+        (lambda w: w.pop(next(reversed(w))), "1 weights are missing and 0 unknown"),
         (lambda w: w.update(extra=torch.zeros(1)), "0 weights are missing and 1 unknown, extra"),
         (lambda w: w.update(no_mem_embed=torch.zeros(1, 1, 7)), "does not fit"),
     ],
@@ -153,7 +219,7 @@ def test_a_config_may_call_nothing_but_sam2(sam2_file: Path, tmp_path: Path, tar
         "path": str(tmp_path / "broken_in"),
     }
     OmegaConf.save(config, tmp_path / "sam2.yaml")
-    (tmp_path / "model.pt").write_bytes(b"")
+    (tmp_path / "model.pt").write_bytes(sam2_file.read_bytes())
     with pytest.raises(
         ExportError, match=f"would call {target}, expected classes of sam2.modeling"
     ):
@@ -187,8 +253,8 @@ def test_a_sam2_unlike_the_published(
         sam2.load(str(sam2_file), config=str(tmp_path / "other.yaml"))
 
 
-def test_no_config_beside_the_checkpoint(tmp_path: Path) -> None:
-    torch.save({}, tmp_path / "model.pt")
+def test_no_config_beside_the_checkpoint(sam2_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(sam2_file.read_bytes())
     with pytest.raises(
         ExportError, match=r"no sam2.yaml lies beside .* or one of .*sam2.1_hiera_t"
     ):
@@ -206,7 +272,7 @@ def test_not_a_clipseg(clipseg_folder: Path, tmp_path: Path) -> None:
     def load(folder: Path) -> None:
         clipseg.load(str(folder), prompts=["annotated"])
 
-    with pytest.raises(ExportError, match="cannot be loaded"):
+    with pytest.raises(ExportError, match=r"has no config\.json; expected what save_pretrained"):
         load(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ExportError, match="holds a bert, expected a clipseg"):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export import sam2, verify, yolo11_seg
+from export import fidelity_gate, sam2, verify, yolo11_seg
 from export.__main__ import main
-from markcut.bundle import load_bundle
+from export.fidelity_records import FidelityReport, Off
+from markcut.bundle import Bundle, load_bundle, pack_conds
 from markcut.contracts import MODELS
 from markcut.runners import open_runner
 
@@ -37,6 +38,8 @@ def exported(
     options = ["--weights-storage", "fp16", "--prompt", "annotated", "--prompt", "a scrawl"]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
         patch.setattr(source, "verification_pictures", lambda: pictures)
+        # random weights have no objects: their masks are noise around nought, here and upstream
+        patch.setattr(fidelity_gate, "fidelity_gate", lambda *_, **__: FidelityReport("none"))
         assert main([*arguments, "--out", str(out), *options, "--default", "max_marks=9"]) == 0
     return out, said.getvalue()
 
@@ -54,7 +57,10 @@ def test_the_bundle_says_what_it_is(bundle_folder: Path) -> None:
     assert manifest.prompts == ("annotated", "a scrawl")
     assert not np.allclose(bundle.cond("annotated"), bundle.cond("a scrawl"))
     assert manifest.defaults["max_marks"] == 9
-    assert set(manifest.models) == set(manifest.verification) == set(MODELS)
+    assert set(manifest.models) == set(MODELS)
+    assert set(manifest.verification) == {*MODELS, "fidelity"}
+    assert manifest.verification["fidelity"]["off"] == []
+    assert {entry.arithmetic for entry in manifest.models.values()} == {"fp32"}
     assert {entry.precision for entry in manifest.models.values()} == {"fp16"}
     assert manifest.provenance.checkpoints["yolo11_seg"].name == "marks.pt"
     assert {"torch", "ultralytics", "onnxruntime"} <= set(manifest.provenance.tools)
@@ -83,7 +89,7 @@ def test_openvino_answers_alike(
     graph = next(g for g in loaded.graphs(loaded.model) if g.spec.name == model)
     onnx = load_bundle(bundle_folder).onnx[model]
     checked = verify.verify(graph, onnx, graph.cases(pictures), runtime="openvino")
-    assert checked.off == []
+    assert checked.off == [], [checked.outputs[name] for name in checked.off]
 
 
 def test_openvino_answers_clipseg_alike(bundle_folder: Path, pictures: list) -> None:
@@ -133,6 +139,44 @@ def test_a_graph_that_is_off_publishes_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_bundle_that_is_off_beside_upstream_is_not_published(
+    arguments: list[str],
+    bundle_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from export import command
+
+    bundle = load_bundle(bundle_folder)
+
+    def have(title: str, load: object, parts: Any, **_: object) -> None:
+        entries = bundle.manifest.models
+        parts.models.update(entries)
+        parts.files.update({entry.file: bundle.onnx[name] for name, entry in entries.items()})
+        parts.files["conds.npy"] = pack_conds(bundle.conds)
+        parts.sizes.update(bundle.manifest.sizes)
+
+    asked: list[Any] = []
+
+    def gate(found: Bundle, sources: fidelity_gate.Sources, **_: object) -> FidelityReport:
+        asked.append((found, sources))
+        return FidelityReport("r", off=[Off("sam2_decoder.masks", 9.0, "masks: far off")])
+
+    monkeypatch.setattr(command, "_export", have)
+    monkeypatch.setattr(fidelity_gate, "fidelity_gate", gate)
+    prompts = ["--prompt", "annotated", "--prompt", "a scrawl"]
+    assert main([*arguments, *prompts, "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr()
+    assert "export bundle: masks: far off" in said.err
+    assert "so nothing was written to" in said.err
+    assert said.out == ""
+    assert not (tmp_path / "out").exists()
+    ((found, sources),) = asked
+    assert found.onnx == bundle.onnx
+    assert sources.yolo == arguments[arguments.index("--yolo") + 1]
+
+
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
@@ -142,6 +186,8 @@ def test_a_graph_that_is_off_publishes_nothing(
         (["--sam2-config", "sam9"], "--sam2-config: got sam9"),
         (["--prompt", "a", "--prompt", "a"], "prompts: got"),
         (["--prompt", ""], "prompts[0]: got"),
+        (["--precision", "int4"], "--precision: got 'int4', expected one of fp32, fp16, bf16"),
+        (["--precision", "int8", "--scenes", "0"], "--scenes: got 0, expected at least 1"),
         (["--default", "mark_threshold=2"], "defaults.mark_threshold: got 2.0"),
         (["--default", "mark_threshold"], "--default: got 'mark_threshold', expected NAME=NUMBER"),
     ],

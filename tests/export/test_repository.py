@@ -12,7 +12,7 @@ from export.repository import rendered, write_repository
 from export.triton_config import BATCH, CHAINS, RUNNERS, Flavour, configurations
 from markcut.bundle import load_bundle, read_manifest, write_bundle
 from markcut.contracts import ENSEMBLES, MODELS, SAM2_DECODER, SAM2_ENCODER, STEPS
-from markcut.errors import BundleError
+from markcut.errors import BundleError, RuntimeUnavailable
 from tests.markcut.conftest import make_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -121,7 +121,7 @@ def test_what_is_not_ours_is_not_replaced(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_missing_engines_and_altered_bundles_are_one_sentence(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="no TensorRT engine there; build it"):
+    with pytest.raises(RuntimeUnavailable, match="no finished TensorRT engine"):
         write_repository(bundle, Flavour("tensorrt", "gpu"), tmp_path / "out")
     altered = tmp_path / "altered"
     write_bundle(altered, *make_bundle())

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from export.published_checkpoints import enliven
+
 
 def reduced_sam2(
     *,
@@ -56,11 +58,3 @@ def write_sam2(folder: Path, config: Any) -> None:
 
     torch.save({"model": build_sam2(config).state_dict()}, folder / "model.pt")
     OmegaConf.save(config, folder / "sam2.yaml")
-
-
-def enliven(model: Any) -> None:
-    """Give vectors and zeros some size: nothing may be left out unnoticed."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        if parameter.dim() < 2 or not parameter.any():
-            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)

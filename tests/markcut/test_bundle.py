@@ -144,6 +144,11 @@ def entry(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
     return lambda manifest: manifest["models"]["clipseg"].update({key: value})
 
 
+def kept(names: list[str]) -> Callable[[dict[str, Any]], Any]:
+    changed = {"arithmetic": "int8", "kept_fp32": names}
+    return lambda manifest: manifest["models"]["clipseg"].update(changed)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -174,6 +179,13 @@ def entry(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (entry("bytes", -1), "models.clipseg.bytes: got -1"),
         (entry("bytes", True), "models.clipseg.bytes: got true, expected a whole number"),
         (entry("precision", "fp8"), "expected one of fp32, fp16, bf16, int8"),
+        (entry("arithmetic", "tf32"), 'models.clipseg.arithmetic: got "tf32", expected one of'),
+        (entry("kept_fp32", ["/norm"]), "expected nothing, since all of the arithmetic is fp32"),
+        (entry("kept_fp32", "/norm"), 'models.clipseg.kept_fp32: got "/norm", expected a list'),
+        (kept([""]), "models.clipseg.kept_fp32[0]: got"),
+        (kept(["n" * 301]), "expected a text of 1 to 300 characters"),
+        (kept(["a", "a"]), "at most 2000, none twice"),
+        (kept([str(n) for n in range(2001)]), 'got "2001 names", expected at most 2000'),
         (lambda m: m.update(conds="conds.npy"), 'conds: got "conds.npy", expected an object'),
         (lambda m: m.update(prompts=[]), "prompts: got [], expected at least one text"),
         (lambda m: m.update(prompts=["a", "a"]), "none twice"),
@@ -301,3 +313,22 @@ def test_files_must_be_what_the_manifest_says(tmp_path: Path, tiny_bundle: Files
     with pytest.raises(BundleError, match=r"sizes\.S"):
         write_bundle(tmp_path / "x", bad, files)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_manifest_from_before_arithmetic_was_told_apart_is_fp32(folder: Path) -> None:
+    def age(manifest: dict[str, Any]) -> None:
+        for model in manifest["models"].values():
+            model["precision"] = "fp16"
+            del model["arithmetic"], model["kept_fp32"]
+
+    edit(folder, age)
+    for model in load_bundle(folder).manifest.models.values():
+        assert (model.precision, model.arithmetic, model.kept_fp32) == ("fp16", "fp32", ())
+
+
+def test_what_was_kept_in_fp32_comes_back(folder: Path) -> None:
+    edit(folder, kept(["LayerNormalization", "/blocks.0/MatMul"]))
+    found = load_bundle(folder).manifest
+    assert found.models["clipseg"].arithmetic == "int8"
+    assert found.models["clipseg"].kept_fp32 == ("LayerNormalization", "/blocks.0/MatMul")
+    assert parse_manifest(found.to_json()) == found

@@ -16,6 +16,8 @@ from markcut.errors import RunnerError
 from markcut.machine import describe_machine, run_command
 from markcut.probe import Check, checks
 from tests.markcut.conftest import onnx_model
+from tests.markcut.engine_bundle import write_engine_bundle
+from tests.markcut.fake_tensorrt import AGES, install
 
 ORIN = """# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64
 # KERNEL_VARIANT: oot"""
@@ -92,6 +94,47 @@ def report_of(monkeypatch: pytest.MonkeyPatch, code: str) -> list[Check]:
 
 STARTED = json.dumps({"runtime": "openvino", "status": "started", "device": "cpu"})
 RAN = json.dumps({"runtime": "openvino", "status": "ran", "device": "cpu"})
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_tensorrt_is_proved_by_an_engine_that_is_built_on_the_spot(
+    monkeypatch: pytest.MonkeyPatch, age: str
+) -> None:
+    world = install(monkeypatch, age)
+    (check,) = finished("tensorrt")
+    assert (check.status, check.device, check.precision) == ("ran", "cuda", "fp32"), check.problem
+    assert check.version == world.version
+    assert world.driver.held == 0
+    world.altered = lambda outputs: outputs["y"].fill(2)
+    (check,) = finished("tensorrt")
+    assert "the result is off by" in check.problem
+    world.driver.devices = 0
+    (check,) = finished("tensorrt")
+    assert check.status == "failed"
+    assert "there is no NVIDIA GPU here" in check.problem
+
+
+def test_a_bundles_engines_are_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = write_engine_bundle(tmp_path / "demo")
+    ran = [Check("openvino", "ran", "cpu"), Check("onnxruntime", "ran", "cpu")]
+    works = [Check("tensorrt", "ran", "cuda")]
+    monkeypatch.setattr(doctor, "_probe", lambda name: works if name == "tensorrt" else ran)
+    report = diagnose(bundle)
+    assert report.bundle is not None
+    assert report.bundle.engines == ()
+    (bundle / "engines").mkdir()
+    for name in ("clipseg.plan", "clipseg.plan.json"):
+        (bundle / "engines" / name).write_bytes(b"{}")
+    report = diagnose(bundle)
+    assert report.bundle is not None
+    (engine,) = report.bundle.engines
+    assert engine.model == "clipseg"
+    assert "cannot be imported" in engine.problem
+    assert report.healthy  # of another machine, maybe: nothing that runs here depends on it
+    monkeypatch.setattr(doctor, "_probe", lambda name: ran)
+    report = diagnose(bundle)
+    assert report.bundle is not None
+    assert report.bundle.engines[0].problem == "not run: TensorRT did not work here"
 
 
 def test_a_crash_is_a_failure_of_what_was_begun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,11 +235,48 @@ def test_a_jetson_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         },
     )
     here = describe_machine(root)
-    assert here.jetson.startswith("NVIDIA Jetson Orin Nano, R36 (release), REVISION: 4.3")
+    assert here.jetson == "NVIDIA Jetson Orin Nano, JetPack 6.2 (L4T 36.4.3)"
     assert here.power_mode == "MAXN"
     assert here.cpu_flags == ("asimd", "asimddp", "bf16")
     assert here.memory == 8_192_000_000
     assert here.gpus == ()
+
+
+@pytest.mark.parametrize(
+    ("release", "model", "shown"),
+    [
+        ("# R35 (release), REVISION: 6.1, GCID: 1", "", "JetPack 5.1.4 or later (L4T 35.6.1)"),
+        ("# R36 (release), REVISION: 3.0, GCID: 1", "", "JetPack 6.0 (L4T 36.3.0)"),
+        ("# R36 (release), REVISION: 9.0, GCID: 1", "", "JetPack 6 (L4T 36.9.0)"),
+        ("# R38 (release), REVISION: 4.0", "NVIDIA Jetson AGX Thor Developer Kit",
+         "NVIDIA Jetson AGX Thor Developer Kit, JetPack 7.1 (L4T 38.4.0)"),
+        ("# R39 (release), REVISION: 2.1", "", "JetPack 7.2 (L4T 39.2.1)"),
+        ("# R50 (release), REVISION: 1.0", "", "L4T 50.1.0"),
+        ("something else", "", "something else"),
+        ("", "NVIDIA Jetson Orin NX", "NVIDIA Jetson Orin NX"),  # in a container
+        ("", "Raspberry Pi 5 Model B", ""),
+        ("", "", ""),
+    ],
+)  # fmt: skip
+def test_what_a_jetson_says_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, release: str, model: str, shown: str
+) -> None:
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    files = {"etc/nv_tegra_release": release, "proc/device-tree/model": f"{model}\0"}
+    root = make_root(tmp_path, {name: text for name, text in files.items() if text.strip("\0")})
+    assert describe_machine(root).jetson == shown
+
+
+def test_a_power_mode_that_nvpmodel_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"etc/nv_tegra_release": ORIN, "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet"}
+    root = make_root(tmp_path, files)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    assert describe_machine(root).power_mode == "number 2"
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/sbin/{name}")
+    monkeypatch.setattr(machine, "run_command", lambda command, **_: (1, "permission denied"))
+    assert describe_machine(root).power_mode == "number 2"
 
 
 def test_gpus_come_from_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

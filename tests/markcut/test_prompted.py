@@ -67,7 +67,25 @@ def test_a_box_needs_no_point() -> None:
 def test_a_lone_click_gets_the_best_of_three_and_everything_else_mask_0() -> None:
     labels = np.array([[1, -1], [1, 1], [2, 3], [1, -1]], np.int32)
     ious = np.tile(np.array([0.99, 0.2, 0.9, 0.3], np.float32), (4, 1))
-    assert choose(labels, np.array([0, 0, 0, 1]), ious).tolist() == [2, 0, 0, 0]
+    clear = np.full((4, 4, 8, 8), 3.0, np.float32)
+    assert choose(labels, np.array([0, 0, 0, 1]), clear, ious).tolist() == [2, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("unsure", "mask"),
+    [(0, 0), (1, 0), (2, 3), (64, 3)],  # of 64 cells; one in 63 is below two in a hundred
+)
+def test_a_single_mask_that_hangs_on_the_threshold_gives_way(unsure: int, mask: int) -> None:
+    logits = np.full((1, 4, 8, 8), 3.0, np.float32)
+    logits[0, 0].flat[:unsure] = 0.01
+    ious = np.array([[0.99, 0.2, 0.5, 0.6]], np.float32)
+    assert choose(np.array([[2, 3]], np.int32), np.zeros(1), logits, ious).tolist() == [mask]
+
+
+def test_a_single_mask_that_is_empty_for_sure_stays() -> None:
+    logits = np.full((1, 4, 8, 8), -3.0, np.float32)
+    ious = np.array([[0.1, 0.2, 0.5, 0.6]], np.float32)
+    assert choose(np.array([[1, 1]], np.int32), np.zeros(1), logits, ious).tolist() == [0]
 
 
 @pytest.mark.parametrize(

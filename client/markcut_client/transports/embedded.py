@@ -18,9 +18,11 @@ _INSTALL = 'in the checkout of Markcut, run: pip install -e ".[onnxruntime]"'
 class EmbeddedTransport(Transport):
     """Runs the bundle in ``folder`` with the package ``markcut``, imported here and now.
 
-    ``runtime`` is ``"auto"``, ``"onnxruntime"`` or ``"openvino"``; ``threads`` limits the CPU
-    threads, None uses all. Raises :class:`TransportError` where the engine is not installed or
-    the bundle cannot be used, :class:`ParameterError` for a wrong ``runtime`` or ``threads``.
+    ``runtime`` is ``"auto"``, ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``; ``threads``
+    limits the CPU threads, None uses all; ``precision`` is that of the arithmetic, None as the
+    bundle's graphs are typed. Raises :class:`TransportError` where the engine is not installed or
+    the bundle cannot be used, or not so, :class:`ParameterError` for a wrong ``runtime``,
+    ``threads`` or ``precision``.
     """
 
     def __init__(
@@ -29,13 +31,16 @@ class EmbeddedTransport(Transport):
         *,
         runtime: str = "auto",
         threads: int | None = None,
+        precision: str | None = None,
     ) -> None:
         if not os.fspath(folder):
             raise TransportError("embedded: got no folder, expected embedded:DIR with a bundle's")
         pipeline = import_engine("markcut.pipeline")
         self._errors = import_engine("markcut.errors")
         try:
-            self._pipeline = pipeline.Pipeline.open(folder, runtime=runtime, threads=threads)
+            self._pipeline = pipeline.Pipeline.open(
+                folder, runtime=runtime, threads=threads, precision=precision
+            )
         except self._errors.InvalidInput as error:
             raise ParameterError(str(error)) from error
         except self._errors.MarkcutError as error:

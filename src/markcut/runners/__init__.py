@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 
 from markcut.contracts import ModelSpec
 from markcut.errors import InvalidInput, RuntimeUnavailable
@@ -16,6 +17,7 @@ from markcut.runners.base import Array, Runner, RunnerInfo, check_feeds
 
 __all__ = [
     "RUNTIMES",
+    "TENSORRT",
     "Array",
     "Runner",
     "RunnerInfo",
@@ -25,7 +27,10 @@ __all__ = [
 ]
 
 RUNTIMES = ("onnxruntime", "openvino")
-"""Runtimes that ``open_runner`` knows."""
+"""Runtimes that run a bundle as it is, wherever they are installed."""
+
+TENSORRT = "tensorrt"
+"""The runtime that runs engines, which are built from a bundle on the machine that runs them."""
 
 
 def open_runner(
@@ -33,27 +38,38 @@ def open_runner(
     onnx: bytes,
     *,
     runtime: str = "auto",
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     precision: str | None = None,
     fixed: Mapping[str, int] | None = None,
+    engines: Path | None = None,
 ) -> Runner:
     """Load the ONNX bytes of one model and return what runs them.
 
     ``onnx`` should come from a verified bundle. ``runtime`` is ``"auto"`` (see
-    :func:`choose_runtime`) or one of :data:`RUNTIMES`; ``device`` is ``"cpu"``, ``"cuda"``
-    (onnxruntime) or another device that OpenVINO lists, in lower case; ``threads`` limits the
-    CPU threads; ``precision`` is that of the arithmetic, fp32 unless asked; ``fixed`` gives
-    values to symbols of the specification, ``{"B": 1}``, which feeds must then have and which
-    lets OpenVINO compile static shapes.
+    :func:`choose_runtime`), one of :data:`RUNTIMES` or :data:`TENSORRT`, which runs what
+    ``python -m export engines`` built from this very ``onnx`` into the folder ``engines``.
+    ``device`` is ``"cpu"``, ``"cuda"`` (onnxruntime, tensorrt) or another device that OpenVINO
+    lists, in lower case; by default ``"cpu"``, and ``"cuda"`` for TensorRT. ``threads`` limits the
+    CPU threads; ``precision`` is that of the arithmetic, as the graph is typed unless asked;
+    ``fixed`` gives values to symbols of the specification, ``{"B": 1}``, which feeds must then
+    have and which lets OpenVINO compile static shapes.
 
     What cannot be had raises :class:`RuntimeUnavailable`: nothing falls back. A graph that does
     not fit ``spec`` raises :class:`RunnerError`.
     """
-    if runtime not in ("auto", *RUNTIMES):
-        raise InvalidInput("runtime", f"got {runtime!r}, expected auto, {' or '.join(RUNTIMES)}")
+    known = ("auto", *RUNTIMES, TENSORRT)
+    if runtime not in known:
+        raise InvalidInput("runtime", f"got {runtime!r}, expected one of {', '.join(known)}")
     if threads is not None and threads < 1:
         raise InvalidInput("threads", f"got {threads}, expected at least 1, or None for all")
+    if runtime == TENSORRT:
+        from markcut.runners.tensorrt_runner import DEVICE, open_engine
+
+        return open_engine(
+            spec, onnx, engines=engines, device=device or DEVICE, precision=precision, fixed=fixed
+        )
+    device = device or "cpu"
     if runtime == "auto":
         runtime = choose_runtime(device=device)
     if runtime == "openvino":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
 from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+from markcut.runners.products import most, product_precisions
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """ONNX Runtime's provider for each device name."""
@@ -18,8 +21,10 @@ _TYPES = {"tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(float)": "
 class OnnxRuntimeRunner:
     """A :class:`~markcut.runners.Runner` over one ``onnxruntime.InferenceSession``.
 
-    ONNX Runtime computes in the precision that the graph is typed in; another one that is asked
-    for is refused. On ``cuda`` TF32 is off, so that fp32 means fp32.
+    ONNX Runtime computes in the precision that the graph is typed in, or in fp32 with casts where
+    its provider lacks that; which of both is read back from the graph that it made. A precision
+    that is asked for and is not this one is refused. On ``cuda`` TF32 is off, so that fp32 means
+    fp32.
     """
 
     def __init__(
@@ -40,11 +45,6 @@ class OnnxRuntimeRunner:
                 "install the extra: pip install -e '.[onnxruntime]'"
             ) from None
         provider = _provider(ort, device)
-        if precision not in (None, "fp32"):
-            raise RuntimeUnavailable(
-                f"precision: got {precision!r}, but ONNX Runtime runs a graph as it is typed; "
-                "leave it out, or use the runtime 'openvino'"
-            )
         self._spec = spec.resolve(fixed or {})
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -57,9 +57,7 @@ class OnnxRuntimeRunner:
             options.add_free_dimension_override_by_name(symbol, size)
         settings = {"use_tf32": "0"} if device == "cuda" else {}
         try:
-            session = ort.InferenceSession(
-                onnx, sess_options=options, providers=[(provider, settings)]
-            )
+            session, computed = _session(ort, onnx, options, (provider, settings))
         except Exception as error:  # its exception classes are private
             raise RunnerError(
                 f"{spec.name}: ONNX Runtime cannot load it ({one_line(error)})"
@@ -71,6 +69,12 @@ class OnnxRuntimeRunner:
                 "install what the provider needs (markcut doctor shows it) or ask for 'cpu'"
             )
         session.disable_fallback()
+        if precision not in (None, computed):
+            raise RuntimeUnavailable(
+                f"precision: got {precision!r}, but ONNX Runtime runs a graph as it is typed, and "
+                f"this one in {computed} on {provider}; leave it out, convert the bundle with "
+                "python -m export precision, or use the runtime 'openvino'"
+            )
         check_graph(
             self._spec, map(_tensor, session.get_inputs()), map(_tensor, session.get_outputs())
         )
@@ -80,7 +84,7 @@ class OnnxRuntimeRunner:
             runtime="onnxruntime",
             version=ort.__version__,
             device=provider,
-            precision="fp32",
+            precision=computed,
             threads=threads or 0,
         )
 
@@ -107,6 +111,21 @@ class OnnxRuntimeRunner:
 
     def close(self) -> None:
         self._session = None
+
+
+def _session(
+    ort: Any, onnx: bytes, options: Any, provider: tuple[str, dict[str, str]]
+) -> tuple[Any, str]:
+    """A session, and the precision that most of its products have."""
+    if set(product_precisions(onnx)) <= {"fp32"}:
+        return ort.InferenceSession(onnx, sess_options=options, providers=[provider]), "fp32"
+    # what becomes of a graph of other types depends on the provider's kernels, and the optimised
+    # graph is the only place that tells
+    with tempfile.TemporaryDirectory(prefix="markcut-") as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        options.optimized_model_filepath = str(optimised)
+        session = ort.InferenceSession(onnx, sess_options=options, providers=[provider])
+        return session, most(product_precisions(optimised.read_bytes(), final=True))
 
 
 def _provider(ort: Any, device: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,17 +13,23 @@ import numpy as np
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
 from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+from markcut.runners.products import most
 
-_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}  # the hint for each
+_OURS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+_PRODUCTS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}  # kinds of layers
 _TYPES = {"u8": "uint8", "i32": "int32", "f32": "float32"}
 
 
 class OpenVinoRunner:
     """A :class:`~markcut.runners.Runner` over one compiled model and one infer request.
 
-    ``precision`` None means fp32, which is not OpenVINO's own default: on CPUs with bfloat16 it
-    would use that unasked. ``fixed`` makes the compiled shapes static. Calls from several
-    threads take turns, as they would inside a model that is compiled for latency.
+    ``precision`` None means as the graph is typed, where fp32 stays fp32, which is not OpenVINO's
+    own default: on CPUs with bfloat16 it would use that unasked. ``"bf16"`` makes bfloat16 of an
+    fp32 graph, ``"int8"`` wants a graph with quantised products. What came of it is read back
+    from the layers that OpenVINO made; another precision than asked is refused. ``fixed`` makes
+    the compiled shapes static. Calls from several threads take turns, as they would inside a
+    model that is compiled for latency.
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class OpenVinoRunner:
                 f"{spec.name}: OpenVINO cannot compile it ({one_line(error)})"
             ) from None
         used = _precision_in_use(compiled)
-        if used != (precision or "fp32"):
+        if precision not in (None, used):
             raise RuntimeUnavailable(
                 f"precision: got {precision!r}, but OpenVINO would use {used} on this {name}; "
                 f"ask for {used!r} or leave it out"
@@ -137,8 +144,17 @@ def _core() -> Any:
 
 
 def _precision_in_use(compiled: Any) -> str:
+    """The precision of most layers that are products, or the hint's where there are none."""
+    found: Counter[str] = Counter()
+    for layer in compiled.get_runtime_model().get_ops():
+        facts = layer.get_rt_info()
+        if "layerType" in facts and facts["layerType"].astype(str) in _PRODUCTS:
+            kind = facts["runtimePrecision"].astype(str)
+            found[_OURS.get(kind, kind)] += 1
+    if found:
+        return most(found)
     hint: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    return {short: ours for ours, short in _PRECISIONS.items()}.get(hint, hint)
+    return _OURS.get(hint, hint)
 
 
 def _tensor(port: Any) -> tuple[str, str, tuple[Dim, ...]]:

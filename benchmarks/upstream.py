@@ -1,0 +1,195 @@
+"""What people use instead: the upstream projects' own calls, chained as the original system did.
+
+CLIPSeg through transformers' processor and model, ultralytics' ``predict`` on the whole picture
+and on crops, ``SAM2ImagePredictor`` with one click per mark. What lies between the networks
+(where to look nearer, merging, sampling points) is Markcut's own, so that both do the same work
+and only the networks differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contenders import Engine, Points, Reply
+from benchmarks.upstream_networks import (
+    UpstreamClipseg,
+    UpstreamSam2,
+    UpstreamYolo,
+    quiet_ultralytics,
+)
+from markcut import rle
+from markcut.clock import Clock
+from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG
+from markcut.geometry import Picture
+from markcut.images import decode
+from markcut.looks import Detection
+from markcut.marks import Mark, crop_windows, merge
+from markcut.parameters import Parameters
+from markcut.point_sampler import FOREGROUND, sample_prompts
+
+_WEAK = 0.4  # as in the chain: of the mark threshold
+_WINDOWS = 6
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What the networks are loaded from, as ``python -m export bundle`` takes it."""
+
+    clipseg: str
+    yolo: str
+    sam2: str
+    sam2_config: str | None = None
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The upstream chain in PyTorch: eager or compiled, fp32 or bf16 by autocast."""
+
+    checkpoints: Checkpoints
+    prompt: str
+    asked: Parameters
+    defaults: Mapping[str, float]
+    threads: int | None
+    bf16: bool = False
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        how = "compile" if self.compiled else "eager"
+        return f"upstream {how} {'bf16' if self.bf16 else 'fp32'}"
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        return ()
+
+    @contextmanager
+    def open(self) -> Iterator[Engine]:
+        with self.without_networks() as engine:
+            _ = engine.clipseg, engine.yolo, engine.sam2
+            yield engine
+
+    @contextmanager
+    def without_networks(self) -> Iterator[UpstreamEngine]:
+        """An engine whose networks load when they are first used."""
+        with quiet_ultralytics():
+            import torch
+
+            if self.threads:
+                torch.set_num_threads(self.threads)
+            yield UpstreamEngine(self)
+
+
+class UpstreamEngine:
+    """The chain over three networks."""
+
+    def __init__(self, contender: Upstream) -> None:
+        import torch
+
+        self._contender = contender
+        self._asked, self._defaults = contender.asked, contender.defaults
+        self._torch = torch
+
+    @cached_property
+    def clipseg(self) -> UpstreamClipseg:
+        found = UpstreamClipseg(self._contender.checkpoints.clipseg, self._contender.prompt)
+        if self._contender.compiled:
+            found.model.compile()
+        return found
+
+    @cached_property
+    def yolo(self) -> UpstreamYolo:
+        return UpstreamYolo(self._contender.checkpoints.yolo, compiled=self._contender.compiled)
+
+    @cached_property
+    def sam2(self) -> UpstreamSam2:
+        from export.sam2 import load  # runs no code from checkpoints; builds sam2's own model
+
+        files = self._contender.checkpoints
+        found = UpstreamSam2(load(files.sam2, config=files.sam2_config).model)
+        if self._contender.compiled:
+            found.predictor.model.image_encoder.compile()
+            found.predictor.model.sam_mask_decoder.compile()
+        return found
+
+    def answer(self, picture: bytes) -> Reply:
+        clock = Clock()
+        with self._torch.inference_mode(), self.precision():
+            with clock.stage("decode"):
+                pixels = decode(np.frombuffer(picture, np.uint8))
+            height, width = pixels.shape[:2]
+            with clock.stage(CLIPSEG.name):
+                heat = self.clipseg.heat(pixels)
+            marks = self._marks(pixels, heat, clock)
+            with clock.stage("point_sampler"):
+                points = _clicks(pixels, marks, self._asked)
+            objects: tuple[bytes, ...] = ()
+            if marks:
+                objects = self._objects(pixels, points, clock)
+        with clock.stage("encode"):
+            ink = tuple(rle.encode(m.ink, m.origin, height=height, width=width) for m in marks)
+        stage_ms = dict(zip(STAGES, clock.milliseconds().tolist(), strict=True))
+        return Reply(len(marks), stage_ms, ink, objects, points, (height, width))
+
+    def segment(self, picture: bytes, points: Points) -> tuple[bytes, ...]:
+        with self._torch.inference_mode(), self.precision():
+            return self._objects(decode(np.frombuffer(picture, np.uint8)), points, Clock())
+
+    def _marks(self, pixels: Picture, heat: NDArray[np.float32], clock: Clock) -> list[Mark]:
+        height, width = pixels.shape[:2]
+        threshold = self._asked.mark_threshold * _WEAK
+        with clock.stage(YOLO11_SEG.name):
+            seen = self.yolo.detect(pixels, (0, 0, width, height), threshold)
+        with clock.stage("marks"):
+            windows = crop_windows(
+                heat, seen, height=height, width=width,
+                heat_threshold=self._defaults["heat_threshold"],
+                max_windows=int(self._defaults.get("max_windows", _WINDOWS)),
+            )  # fmt: skip
+        nearer: list[Detection] = []
+        for window in windows:
+            with clock.stage("yolo11_seg_crops"):
+                nearer += self.yolo.detect(pixels, window, threshold)
+        with clock.stage("marks"):
+            return merge(
+                pixels, seen, nearer, threshold=self._asked.mark_threshold,
+                max_marks=self._asked.max_marks,
+            )  # fmt: skip
+
+    def _objects(self, pixels: Picture, points: Points, clock: Clock) -> tuple[bytes, ...]:
+        height, width = pixels.shape[:2]
+        with clock.stage(SAM2_ENCODER.name):
+            self.sam2.look(pixels)
+        found = []
+        for point in points:
+            with clock.stage(SAM2_DECODER.name):
+                mask = self.sam2.click(point)
+            with clock.stage("encode"):
+                found.append(rle.encode(mask, (0, 0), height=height, width=width))
+        return tuple(found)
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """In which to call the networks."""
+        if not self._contender.bf16:
+            return nullcontext()
+        return self._torch.autocast("cpu", dtype=self._torch.bfloat16)
+
+
+def _clicks(
+    pixels: Picture, marks: list[Mark], asked: Parameters
+) -> tuple[tuple[float, float], ...]:
+    """One point per mark: the first of its likeliest hypothesis."""
+    prompts = sample_prompts(pixels, marks, seed=asked.seed, points_per_mark=asked.points_per_mark)
+    found = []
+    for index in range(len(marks)):
+        row = int(np.flatnonzero(prompts.owners == index)[0])
+        at = int(np.flatnonzero(prompts.labels[row] == FOREGROUND)[0])
+        x, y = prompts.coords[row, at].tolist()
+        found.append((x, y))
+    return tuple(found)
