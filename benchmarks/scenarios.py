@@ -82,6 +82,8 @@ class Scenario:
         finally:
             for _ in threads:
                 waiting.put(None)
+            for thread in threads:  # the last answer is still being counted when the test returns
+                thread.join()
             loadgen.DestroyQSL(library)
             loadgen.DestroySUT(system)
 
