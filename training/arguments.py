@@ -64,6 +64,16 @@ def add_common(parser: argparse.ArgumentParser, *, name: str, minutes: float, ba
         help="processes that make the training pictures; 0: none beside this one "
         "(default: %(default)s)",
     )
+    parser.add_argument(
+        "--replay",
+        type=float,
+        default=6.0,
+        help="views of every scene: more where a scene costs more than a step, as beside a GPU "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, help="at its highest (default: by --weights or none)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
 
@@ -75,8 +85,14 @@ def check_common(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value < least:
             raise TrainingError(f"--{name}: got {value}, expected {least} or more")
-    if args.batch > 64:
-        raise TrainingError(f"--batch: got {args.batch}, expected 64 or fewer")
+    from training.feed import MOST_SAMPLES
+
+    if args.batch > MOST_SAMPLES:
+        raise TrainingError(f"--batch: got {args.batch}, expected {MOST_SAMPLES} or fewer")
+    if not 1.0 <= args.replay < float("inf"):
+        raise TrainingError(f"--replay: got {args.replay:g}, expected 1 or more")
+    if args.learning_rate is not None and not 0.0 < args.learning_rate < 1.0:
+        raise TrainingError(f"--learning-rate: got {args.learning_rate:g}, expected 0 to 1")
     for name in ("photos", "data", "weights"):
         path = getattr(args, name, None)
         if path is not None and not path.exists():
@@ -100,10 +116,13 @@ def start_torch(args: argparse.Namespace) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"--device: {name} does not work here ({reason})") from None
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # views keep their side for thousands of steps
+        torch.set_float32_matmul_precision("high")
     return device
 
 
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments worth keeping in ``recipe.json``: no paths of this machine."""
-    kept = ("batch", "workers", "seed")
-    return {name: getattr(args, name) for name in kept}
+    kept = ("batch", "workers", "replay", "seed", "device")
+    return {name: getattr(args, name) for name in kept} | {"tuned": args.weights is not None}

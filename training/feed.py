@@ -21,6 +21,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.errors import TrainingError
 from training.seeds import TRAINING_SEEDS
 
+MOST_SAMPLES = 128
+"""Samples in a batch, at most."""
+
 _BAD_SCENES = 5  # in a row
 
 Item = TypeVar("Item")
@@ -136,8 +139,8 @@ class _Stream(IterableDataset[Any]):
 
 def _training_seeds(seed: int, start: int, worker: int, workers: int) -> Iterator[int]:
     """Seeds of TRAINING_SEEDS, never the same for two workers or two parts of a resumed run."""
-    # at most 64 samples a batch, so an earlier run used less than this many scenes
-    position = start * 64 * workers + worker
+    # an earlier run used less than this many scenes
+    position = start * MOST_SAMPLES * workers + worker
     while True:
         yield (position + seed * 100_000_007) % len(TRAINING_SEEDS)
         position += workers

@@ -11,7 +11,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from training.sam2 import data
-from training.sam2.losses import border_loss, embedding_loss, mask_loss
+from training.sam2.losses import (
+    balanced_cross_entropy,
+    border_loss,
+    embedding_loss,
+    exact_cross_entropy,
+    mask_loss,
+)
 from training.sam2.model import DEMO_CONFIG, ImagePath, build
 from training.sam2.prompts import draw
 from training.sam2.task import Sam2Task, normalised
@@ -86,6 +92,40 @@ def test_mask_loss_prefers_the_true_mask_and_ignores_what_is_not_valid() -> None
     assert good.single_iou == good.best_iou == good.picked_iou == 1.0
 
 
+def test_exact_masks_are_as_large_as_their_objects_and_balanced_ones_too_large() -> None:
+    # nothing tells the network where in a ring around the object the border lies: half of the
+    # pictures have the object with the ring, half without
+    target = torch.zeros(1, 2, 32, 32)
+    target[:, :, 12:20, 12:20] = 1
+    target[0, 1, 10:22, 10:22] = 1
+    valid = torch.ones(1, 2, dtype=torch.bool)
+
+    def ring(exact: bool) -> float:
+        logits = torch.zeros(1, 1, 4, 32, 32, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], lr=0.3)
+        for _ in range(150):
+            optimizer.zero_grad()
+            one = logits.expand(1, 2, -1, -1, -1)
+            half = [one[:, i : i + 1] for i in range(2)]
+            losses = [
+                balanced_cross_entropy(h[:, :, 0], target[:, i : i + 1]).sum()
+                if not exact
+                else exact_cross_entropy(h[:, :, 0], target[:, i : i + 1]).sum()
+                for i, h in enumerate(half)
+            ]
+            sum(losses, torch.tensor(0.0)).backward()
+            optimizer.step()
+        return float(logits.detach()[0, 0, 0, 10, 10])
+
+    assert ring(exact=False) > 1.0
+    assert ring(exact=True) < 0.0
+    shown = mask_loss(target[:, :, None].expand(-1, -1, 4, -1, -1) * 16 - 8, None, target, valid)
+    exact = mask_loss(
+        target[:, :, None].expand(-1, -1, 4, -1, -1) * 16 - 8, None, target, valid, exact=True
+    )
+    assert max(float(exact.total), float(shown.total)) < 0.1
+
+
 def test_embedding_and_border_losses_prefer_the_truth() -> None:
     truth = torch.from_numpy(instances())[None]
     anchors = torch.tensor([[[40, 30], [20, 90]]])
@@ -107,7 +147,7 @@ def test_a_step_trains_and_the_saved_files_load_upstream(
         build(small_config),
         config=small_config,
         held_out=[batch(3)],
-        final_side=SIDE,
+        device=torch.device("cpu"),
         embedding_weight=1.0,
     )
     dense, figures = task.loss(batch(3, progress=0.1))

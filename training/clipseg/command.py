@@ -28,7 +28,6 @@ Example: python -m training clipseg --data my_pictures --weights checkpoints/dem
 _RATE = 1e-3
 _TUNING_RATE = 2e-4
 _HELD_OUT_SCENES = 60
-_REPLAY = 6.0  # small windows: each shows another part of a scene
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +71,10 @@ def _train(args: argparse.Namespace) -> bool:
         tokenizer=args.tokenizer,
     )
     feed = Feed(
-        recipe(learned, batch=args.batch), seed=args.seed, workers=args.workers, replay=_REPLAY
+        recipe(learned, batch=args.batch, tuning=args.weights is not None),
+        seed=args.seed,
+        workers=args.workers,
+        replay=args.replay,
     )
     return train(
         task,
@@ -80,7 +82,7 @@ def _train(args: argparse.Namespace) -> bool:
         out=args.out,
         minutes=args.minutes,
         device=device,
-        learning_rate=_RATE if args.weights is None else _TUNING_RATE,
+        learning_rate=args.learning_rate or (_RATE if args.weights is None else _TUNING_RATE),
         resume=args.resume,
         seed=args.seed,
         bf16=True,

@@ -13,7 +13,7 @@ from markcut.contracts import CLIPSEG_SIDE, KINDS
 from training.clipseg.evaluation import Marked, marked
 from training.clipseg.views import HeatView, collate, random_view
 from training.errors import TrainingError
-from training.feed import Recipe
+from training.feed import MOST_SAMPLES, Recipe
 from training.folder_pictures import picture_paths, picture_size, read_picture
 from training.plates import Plate, mark_from_mask, plates_of, reduced
 from training.scenes import generate
@@ -92,21 +92,25 @@ def _read_mask(path: Path) -> Mask:
 class _Batches:
     batch: int
     by_kind: bool
+    whole_from: float
 
     def size(self, progress: float) -> int:
-        return min(64, 3 * self.batch) if progress < _WHOLE_FROM else self.batch
+        return min(MOST_SAMPLES, 3 * self.batch) if progress < self.whole_from else self.batch
 
     def view(self, plates: Plates, rng: np.random.Generator, progress: float) -> HeatView:
-        side = CLIPSEG_SIDE // 2 if progress < _WHOLE_FROM else CLIPSEG_SIDE
+        side = CLIPSEG_SIDE // 2 if progress < self.whole_from else CLIPSEG_SIDE
         view = random_view(plates, rng, side=side)
         if self.by_kind:
             return view
         return HeatView(view.picture, view.prompts[:1], view.targets[:1])
 
 
-def recipe(plates: ScenePlates | PairPlates, *, batch: int) -> Recipe[Plates, HeatView]:
+def recipe(
+    plates: ScenePlates | PairPlates, *, batch: int, tuning: bool = False
+) -> Recipe[Plates, HeatView]:
     """Batches of random views for ``training.feed.Feed``; masks without kinds train one prompt."""
-    batches = _Batches(batch, by_kind=isinstance(plates, ScenePlates))
+    by_kind = isinstance(plates, ScenePlates)
+    batches = _Batches(batch, by_kind=by_kind, whole_from=0.0 if tuning else _WHOLE_FROM)
     return Recipe(plates, batches.view, collate, batches.size)
 
 

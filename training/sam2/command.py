@@ -3,137 +3,170 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from training.arguments import add_common, check_common, recorded, start_torch
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.sam2.data import FolderItems, SceneItems
+
+_EXPLANATION = """
+Writes model.pt and sam2.yaml in the published format. It learns what points, boxes and earlier
+masks mean from generated marked scenes, or with --data DIR from your pictures: NAME.jpg (or .png)
+beside NAME.mask.png, where 0 is background and k is object k.
+
+Example: python -m training sam2 --data my_pictures --weights checkpoints/demo/sam2/model.pt
+  --out runs/mine --minutes 20
+"""
+_RATE = 8e-4
+_TUNING_RATE = 4e-4
+_GROW_AT, _DENSE_UNTIL, _EMBEDDING_WEIGHT = 0.85, 0.4, 1.0
+_TUNING_EMBEDDING_WEIGHT = 0.2  # weights that segment need no more than a reminder
+_HELD_OUT_BATCHES = 12  # of four
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Train a SAM2 (image path: points, boxes, earlier masks) on generated marked scenes, or "
-        "fine-tune one with --weights on your own pictures with --data. Writes model.pt and "
-        "sam2.yaml in the published format, curve.jsonl and recipe.json."
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/sam2"), help="default: %(default)s")
-    parser.add_argument("--photos", type=Path, help="folder of photos for the scenes' backgrounds")
-    parser.add_argument(
-        "--data", type=Path, help="your own data instead of scenes: name.jpg beside name.mask.png"
-    )
+    """The options of ``sam2``."""
+    parser.epilog = _EXPLANATION
+    add_common(parser, name="sam2", minutes=120, batch=4)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="your own pictures, see above")
     parser.add_argument("--config", type=Path, help="a SAM2 YAML (default: the reduced demo size)")
     parser.add_argument("--weights", type=Path, help="start from this model.pt (published format)")
-    parser.add_argument("--minutes", type=float, default=120.0, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=4, help="pictures a step (%(default)s)")
     parser.add_argument("--prompts", type=int, default=8, help="prompts a picture (%(default)s)")
     parser.add_argument("--early-side", type=int, default=256, help="side of the first views, px")
     parser.add_argument(
         "--grow-at",
         type=float,
-        default=0.85,
-        help="part of the time with small views (%(default)s)",
+        help="part of the time with small views and masks that need not be exact "
+        f"(default: {_GROW_AT}, with --weights 0)",
     )
     parser.add_argument(
         "--dense-until",
         type=float,
-        default=0.4,
-        help="part of the time before prompts and the decoder's transformer join (%(default)s)",
+        help="part of the time before prompts and the decoder's transformer join "
+        f"(default: {_DENSE_UNTIL}, with --weights 0)",
     )
-    parser.add_argument("--learning-rate", type=float, default=8e-4, help="default: %(default)s")
-    parser.add_argument("--embedding-weight", type=float, default=1.0, help="default: %(default)s")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, help="torch threads (default: all cores)")
-    parser.add_argument("--workers", type=int, default=1, help="scene processes (%(default)s)")
+    parser.add_argument(
+        "--embedding-weight",
+        type=float,
+        help="of the losses that need no prompt "
+        f"(default: {_EMBEDDING_WEIGHT}, with --weights {_TUNING_EMBEDDING_WEIGHT})",
+    )
     parser.add_argument(
         "--compile",
         action="store_true",
         help="steps a third faster after some minutes of torch.compile (needs a C++ compiler)",
     )
     parser.add_argument("--fp32", action="store_true", help="no bf16 autocast")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fresh", action="store_true", help="ignore an earlier run in --out")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train; 0 when done, 130 when stopped early. TrainingError for what cannot work."""
+    check_common(args)
+    return 0 if _train(args) else 130
+
+
+def _train(args: argparse.Namespace) -> bool:
     import numpy as np
     import torch
 
     from training.feed import Feed
-    from training.loop import CHECKPOINT, TrainingError, train
+    from training.loop import train
     from training.sam2 import data
-    from training.sam2.initialise import initialise
-    from training.sam2.model import DEMO_CONFIG, build
+    from training.sam2.model import DEMO_CONFIG
     from training.sam2.task import Sam2Task
-    from training.scenes.photos import PhotoPool
     from training.seeds import HELD_OUT_SEEDS
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    device = start_torch(args)
     torch.manual_seed(args.seed)
     config = args.config or DEMO_CONFIG
-    sam = build(config)
-    if not args.weights:
-        initialise(sam)
-    final_side = int(sam.image_size)  # type: ignore[arg-type]
-    if args.weights:
-        try:
-            state = torch.load(args.weights, map_location="cpu", weights_only=True)
-            sam.load_state_dict(state["model"])
-        except Exception as error:
-            print(
-                f"--weights {args.weights}: not a checkpoint of {config} ({error})", file=sys.stderr
-            )
-            return 2
-    try:
-        if args.data:
-            items: data.SceneItems | data.FolderItems = data.FolderItems.find(args.data, final_side)
-            held_out_items = items
-        else:
-            items = data.SceneItems(PhotoPool.load(args.photos, split="train"), final_side)
-            held_out_items = data.SceneItems(
-                PhotoPool.load(args.photos, split="held_out"), final_side
-            )
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    whole = data.Views(final_side, final_side, prompts=6, grow_at=0.0)
+    sam = _model(config, args.weights)
+    tuning = args.weights is not None
+
+    def chosen(given: float | None, fresh: float, tuned: float) -> float:
+        return given if given is not None else tuned if tuning else fresh
+
+    grow_at = chosen(args.grow_at, _GROW_AT, 0.0)
+    dense_until = chosen(args.dense_until, _DENSE_UNTIL, 0.0)
+    weight = chosen(args.embedding_weight, _EMBEDDING_WEIGHT, _TUNING_EMBEDDING_WEIGHT)
+    side = int(sam.image_size)
+    learned, kept_back = _items(args, side)
+    whole = data.Views(side, side, prompts=6, grow_at=0.0)
     rng = np.random.default_rng(11)
     held_out = [
-        data.collate([whole(held_out_items(HELD_OUT_SEEDS[4 * i + j]), rng, 1.0) for j in range(4)])
-        for i in range(12)
+        data.collate([whole(kept_back(HELD_OUT_SEEDS[4 * i + j]), rng, 1.0) for j in range(4)])
+        for i in range(_HELD_OUT_BATCHES)
     ]
     task = Sam2Task(
         sam,
         config=config,
+        device=device,
         held_out=held_out,
-        final_side=final_side,
-        embedding_weight=args.embedding_weight,
+        embedding_weight=weight,
         compiled=args.compile,
     )
-    views = data.Views(args.early_side, final_side, args.prompts, args.grow_at, args.dense_until)
-    if args.fresh:
-        (args.out / CHECKPOINT).unlink(missing_ok=True)
-    try:
-        done = train(
-            task,
-            Feed(
-                data.recipe(items, views, args.batch),
-                seed=args.seed,
-                workers=args.workers,
-                replay=4.0,
-            ),
-            out=args.out,
-            minutes=args.minutes,
-            device=args.device,
-            learning_rate=args.learning_rate,
-            evaluate_every_s=900.0,
+    views = data.Views(args.early_side, side, args.prompts, grow_at, dense_until)
+    steering = {"prompts": args.prompts, "grow_at": grow_at, "dense_until": dense_until}
+    return train(
+        task,
+        Feed(
+            data.recipe(learned, views, args.batch),
             seed=args.seed,
-            bf16=not args.fp32,
-            clip_norm=1.0,
-            recipe={
-                k: str(v)
-                for k, v in vars(args).items()
-                if k not in ("out", "photos", "data", "func")
-            },
-        )
-    except TrainingError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0 if done else 130
+            workers=args.workers,
+            replay=args.replay,
+        ),
+        out=args.out,
+        minutes=args.minutes,
+        device=device,
+        learning_rate=args.learning_rate or (_TUNING_RATE if tuning else _RATE),
+        resume=args.resume,
+        evaluate_every_s=900.0,
+        seed=args.seed,
+        bf16=not args.fp32,
+        clip_norm=1.0,
+        recipe=recorded(args) | steering | {"embedding_weight": weight},
+    )
+
+
+def _model(config: Path, weights: Path | None) -> Any:
+    """The SAM2 of ``config``, with ``weights`` or freshly initialised."""
+    import torch
+
+    from training.sam2.initialise import initialise
+    from training.sam2.model import build
+
+    sam: Any = build(config)
+    if weights is None:
+        initialise(sam)
+        return sam
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        sam.load_state_dict(state["model"])
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            f"--weights: {weights} is not a checkpoint of {config} ({reason}); give the YAML that "
+            "belongs to it with --config"
+        ) from error
+    return sam
+
+
+def _items(
+    args: argparse.Namespace, side: int
+) -> tuple[SceneItems, SceneItems] | tuple[FolderItems, FolderItems]:
+    """What to learn from and what to measure on."""
+    from training.sam2.data import FolderItems, SceneItems
+    from training.scenes.photos import PhotoFolderError, PhotoPool
+
+    try:
+        if args.data is not None:
+            found = FolderItems.find(args.data, side)
+            return found, found
+        pools = [PhotoPool.load(args.photos, split=s) for s in ("train", "held_out")]
+    except PhotoFolderError as error:
+        raise TrainingError(f"--{error}") from error
+    except (OSError, ValueError) as error:
+        raise TrainingError(str(error)) from error
+    return SceneItems(pools[0], side), SceneItems(pools[1], side)

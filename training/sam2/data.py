@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import IntEnum
 from pathlib import Path
 
 import cv2
@@ -44,11 +45,24 @@ class Batch:
     use_mask: Tensor
     anchors: Tensor  # int64 (B, A, 2)
     valid: Tensor  # bool (B, K)
-    prompted: bool  # whether the prompts are to be used
+    stage: Stage
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{n: v if n == "stage" else v.to(device) for n, v in values.items()})
 
 
-Sample = tuple[NDArray[np.uint8], NDArray[np.int32], Prompts, bool]
-"""Pixels (s, s, 3), instances (s, s), prompts, and whether they are to be used yet."""
+class Stage(IntEnum):
+    """What a batch teaches: feature maps, then prompts as well, at last exact masks."""
+
+    DENSE = 0
+    PROMPTED = 1
+    EXACT = 2
+
+
+Sample = tuple[NDArray[np.uint8], NDArray[np.int32], Prompts, Stage]
+"""Pixels (s, s, 3), instances (s, s), prompts, and what to teach with them."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,11 @@ class Views:
     def side(self, progress: float) -> int:
         return self.final_side if progress >= self.grow_at else self.early_side
 
+    def stage(self, progress: float) -> Stage:
+        if progress < self.dense_until:
+            return Stage.DENSE
+        return Stage.PROMPTED if progress < self.grow_at else Stage.EXACT
+
     def __call__(self, item: Item, rng: np.random.Generator, progress: float) -> Sample:
         side = self.side(progress)
         cut = _window(item.instances, rng, side=side, whole=progress >= self.grow_at)
@@ -173,7 +192,7 @@ class Views:
             prompts=self.prompts,
             anchors=ANCHORS,
         )
-        return pixels, instances, drawn, progress >= self.dense_until
+        return pixels, instances, drawn, self.stage(progress)
 
 
 def _window(
@@ -230,7 +249,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         use_mask=stack([p.use_mask for p in drawn]),
         anchors=stack([p.anchors for p in drawn]).long(),
         valid=stack([p.valid for p in drawn]),
-        prompted=all(s[3] for s in samples),
+        stage=min(s[3] for s in samples),
     )
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _CROSS, _DICE, _IOU, _ALL_MASKS = 1.0, 1.0, 1.0, 0.05
+_LEAST_AREA = 0.02
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,37 @@ def balanced_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
     return (inside + outside) / 2
 
 
+def exact_cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of all pixels, in parts of twice the object's area; ``[..., h, w] -> [...]``.
+
+    An object below a hundredth of the picture counts as one.
+    """
+    cross = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    h, w = wanted.shape[-2:]
+    return cross.sum((-2, -1)) / (2 * wanted.sum((-2, -1))).clamp_min(_LEAST_AREA * h * w)
+
+
 def mask_loss(
-    logits: Tensor, predicted_iou: Tensor | None, target: Tensor, valid: Tensor
+    logits: Tensor,
+    predicted_iou: Tensor | None,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    exact: bool = False,
 ) -> MaskLoss:
     """Cross-entropy and dice, of masks 1..3 the best one's (Segment Anything), IoU regression.
 
     ``logits [B, K, 4, h, w]``, ``predicted_iou [B, K, 4]``, ``target [B, K, h, w]``,
     ``valid [B, K]``. Mask 0 answers every prompt, and all three masks learn a little so that none
     dies. Source: Kirillov et al., Segment Anything, 2023, appendix A.
+
+    ``exact`` counts every pixel alike. The balanced cross-entropy that a fresh network needs makes
+    masks too large (a pixel inside a small object weighs more than one beside it): trained with it
+    to the end, the demo's masks had 1.46 times the area of their objects.
     """
     wanted = target[:, :, None].expand_as(logits)
     probability = logits.sigmoid()
-    cross = balanced_cross_entropy(logits, wanted)
+    cross = (exact_cross_entropy if exact else balanced_cross_entropy)(logits, wanted)
     overlap = (probability * wanted).sum((-2, -1))
     dice = 1 - (2 * overlap + 1) / (probability.sum((-2, -1)) + wanted.sum((-2, -1)) + 1)
     each = _CROSS * cross + _DICE * dice  # [B, K, 4]

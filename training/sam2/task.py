@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.optimizers import adamw
-from training.sam2.data import Batch
+from training.sam2.data import Batch, Stage
 from training.sam2.losses import border_loss, embedding_loss, mask_loss
 from training.sam2.model import ImagePath, save
 
@@ -42,8 +42,8 @@ class Sam2Task:
         sam: nn.Module,
         *,
         config: Path,
+        device: torch.device,
         held_out: Sequence[Batch],
-        final_side: int,
         embedding_weight: float,
         compiled: bool = False,
     ) -> None:
@@ -54,51 +54,66 @@ class Sam2Task:
         if compiled:
             self._encode, self._decode = torch.compile(self._encode), torch.compile(self._decode)
         self._config = config
+        self._device = device
         self._held_out = held_out
-        self._final_side = final_side
         self._embedding_weight = embedding_weight
 
     def optimizers(self, learning_rate: float) -> Sequence[torch.optim.Optimizer]:
         return adamw(self.model, learning_rate)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        model = self.model
+        batch = batch.to(self._device)
         features = self._encode(normalised(batch.pixels))
-        dense, figures = self._dense_loss(features, batch)
-        total = self._embedding_weight * dense
-        with torch.autocast("cpu", enabled=False):
-            targets = batch.targets.float() / 255
-        count = targets.shape[1]
-        direct, tokens = model.path.decode_directly(
-            features, batch.anchors[:, :count], model.router
-        )
-        with torch.autocast("cpu", enabled=False):
-            masks = mask_loss(direct, None, targets, batch.valid)
-        total = total + masks.total
-        figures |= {"direct": masks.best_iou}
-        if batch.prompted:
-            free = (int(model.path.sam.image_size) - batch.pixels.shape[-1]) // 16
-            corner = torch.randint(free + 1, (2,)).tolist()
-            logits, iou, answers = self._decode(
-                features,
-                batch.points,
-                batch.labels,
-                batch.masks,
-                batch.use_mask,
-                corner=(corner[0], corner[1]),
-            )
-            with torch.autocast("cpu", enabled=False):
-                masks = mask_loss(logits, iou, targets, batch.valid)
-                routing = (answers - tokens.detach()[:, :, None]).square().mean((-2, -1))
-                routing = routing[batch.valid].mean() if batch.valid.any() else routing.sum() * 0
-            total = total + masks.total + _ROUTING * routing
-            figures |= {
-                "single": masks.single_iou,
-                "best": masks.best_iou,
-                "picked": masks.picked_iou,
-                "routing": float(routing.detach()),
-            }
+        total, figures = self._dense_loss(features, batch)
+        total = self._embedding_weight * total
+        targets = batch.targets.float() / 255
+        tokens = None
+        if batch.stage < Stage.EXACT:
+            loss, tokens, shown = self._direct_loss(features, batch, targets)
+            total, figures = total + loss, figures | shown
+        if batch.stage > Stage.DENSE:
+            loss, shown = self._prompted_loss(features, batch, targets, tokens)
+            total, figures = total + loss, figures | shown
         return total, figures
+
+    def _direct_loss(
+        self, features: list[Tensor], batch: Batch, targets: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Masks without the decoder's transformer; also the tokens that stood in for it."""
+        anchors = batch.anchors[:, : targets.shape[1]]
+        logits, tokens = self.model.path.decode_directly(features, anchors, self.model.router)
+        with torch.autocast(self._device.type, enabled=False):
+            masks = mask_loss(logits, None, targets, batch.valid)
+        return masks.total, tokens, {"direct": masks.best_iou}
+
+    def _prompted_loss(
+        self, features: list[Tensor], batch: Batch, targets: Tensor, tokens: Tensor | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Masks of the whole decoder, which ``tokens`` teach where to look as long as they come."""
+        free = (int(self.model.path.sam.image_size) - batch.pixels.shape[-1]) // 16
+        corner = torch.randint(free + 1, (2,)).tolist()
+        logits, iou, answers = self._decode(
+            features,
+            batch.points,
+            batch.labels,
+            batch.masks,
+            batch.use_mask,
+            corner=(corner[0], corner[1]),
+        )
+        with torch.autocast(self._device.type, enabled=False):
+            exact = batch.stage is Stage.EXACT
+            masks = mask_loss(logits, iou, targets, batch.valid, exact=exact)
+        figures = {
+            "single": masks.single_iou,
+            "best": masks.best_iou,
+            "picked": masks.picked_iou,
+        }
+        if tokens is None:
+            return masks.total, figures
+        routing = (answers - tokens.detach()[:, :, None]).square().mean((-2, -1))
+        routing = routing[batch.valid].mean() if batch.valid.any() else routing.sum() * 0
+        figures["routing"] = float(routing.detach())
+        return masks.total + _ROUTING * routing, figures
 
     def _dense_loss(
         self, features: Sequence[Tensor], batch: Batch
@@ -119,7 +134,8 @@ class Sam2Task:
         """Mean IoU at the picture's full side over held-out scenes, per kind of answer."""
         assert isinstance(model, Heads)
         found: dict[str, list[Tensor]] = {"single": [], "best": [], "picked": []}
-        for batch in self._held_out:
+        for kept in self._held_out:
+            batch = kept.to(self._device)
             features = model.path.encode(normalised(batch.pixels))
             logits, predicted, _ = model.path.decode(
                 features, batch.points, batch.labels, batch.masks, batch.use_mask
@@ -148,5 +164,7 @@ class Sam2Task:
 
 def normalised(pixels: Tensor) -> Tensor:
     """uint8 RGB ``[B, 3, s, s]`` -> SAM2's input (ImageNet mean and deviation)."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (_MEAN, _STD))
+    mean, std = (
+        torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) * 255 for v in (_MEAN, _STD)
+    )
     return (pixels.float() - mean) / std

@@ -27,7 +27,6 @@ Example: python -m training yolo --data my_pictures --weights checkpoints/demo/y
 _RATE = 2e-3
 _TUNING_RATE = 5e-4
 _HELD_OUT_SCENES = 60
-_REPLAY = 6.0  # small windows: each shows another part of a scene
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,10 @@ def _train(args: argparse.Namespace) -> bool:
         count = min(count, len(held_out.pictures))  # type: ignore[union-attr]
     task = YoloTask(model, device=device, held_out=HeldOut(held_out, count))
     feed = Feed(
-        recipe(learned, batch=args.batch), seed=args.seed, workers=args.workers, replay=_REPLAY
+        recipe(learned, batch=args.batch, tuning=args.weights is not None),
+        seed=args.seed,
+        workers=args.workers,
+        replay=args.replay,
     )
     return train(
         task,
@@ -73,7 +75,7 @@ def _train(args: argparse.Namespace) -> bool:
         out=args.out,
         minutes=args.minutes,
         device=device,
-        learning_rate=_RATE if args.weights is None else _TUNING_RATE,
+        learning_rate=args.learning_rate or (_RATE if args.weights is None else _TUNING_RATE),
         resume=args.resume,
         seed=args.seed,
         bf16=True,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from markcut.contracts import YOLO_SIDE
-from training.feed import Recipe
+from training.feed import MOST_SAMPLES, Recipe
 from training.folder_pictures import read_picture
 from training.plates import Plate, mark_from_mask, plates_of, reduced
 from training.scenes import generate
@@ -56,27 +56,32 @@ class Stage:
 STAGES = (Stage(0.35, 192, 2.5), Stage(0.78, 320, 1.0), Stage(1.0, 640, 0.375))
 """Small windows first: what a mark looks like is learned from many, and a 640 costs eleven 192."""
 
+TUNING_STAGES = (Stage(0.25, 320, 1.0), Stage(1.0, 640, 0.375))
+"""From weights that know what a mark looks like."""
+
 
 @dataclass(frozen=True)
 class Schedule:
     """Batch size and views as training goes on; ``batch`` counts views of 320."""
 
     batch: int
+    stages: tuple[Stage, ...] = STAGES
 
     def batch_size(self, progress: float) -> int:
-        return min(64, max(2, round(self.batch * _stage(progress).share)))
+        return min(MOST_SAMPLES, max(2, round(self.batch * self._stage(progress).share)))
 
     def view(self, plates: Plates, rng: np.random.Generator, progress: float) -> View:
-        return random_view(plates, rng, side=_stage(progress).side)
+        return random_view(plates, rng, side=self._stage(progress).side)
+
+    def _stage(self, progress: float) -> Stage:
+        return next((s for s in self.stages if progress < s.until), self.stages[-1])
 
 
-def _stage(progress: float) -> Stage:
-    return next((s for s in STAGES if progress < s.until), STAGES[-1])
-
-
-def recipe(plates: ScenePlates | FolderPlates, *, batch: int) -> Recipe[Plates, View]:
+def recipe(
+    plates: ScenePlates | FolderPlates, *, batch: int, tuning: bool = False
+) -> Recipe[Plates, View]:
     """Batches of random views for ``training.feed.Feed``."""
-    schedule = Schedule(batch)
+    schedule = Schedule(batch, TUNING_STAGES if tuning else STAGES)
     return Recipe(plates, schedule.view, collate, schedule.batch_size)
 
 
