@@ -51,6 +51,12 @@ def add_runtime_options(group: _Container) -> None:
         help="for --bundle; by default auto, see `markcut doctor`",
     )
     group.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="for --bundle; by default the CPU, and with tensorrt the GPU. onnxruntime on cuda "
+        "needs onnxruntime-gpu",
+    )
+    group.add_argument(
         "--precision",
         choices=("fp32", "fp16", "bf16"),
         help="of the arithmetic for --bundle; by default as its graphs are typed. On a processor "
@@ -102,7 +108,7 @@ def check_engine_options(options: argparse.Namespace) -> None:
             if getattr(options, name) not in (None, False):
                 raise ParameterError(f"--{name.replace('_', '-')} is for --server URL")
     else:
-        for name in ("runtime", "precision", "threads"):
+        for name in ("runtime", "device", "precision", "threads"):
             if getattr(options, name, None) is not None:
                 raise ParameterError(f"--{name} is for --bundle: the server has its own")
     threads = getattr(options, "threads", None)
@@ -121,6 +127,7 @@ def open_client(options: argparse.Namespace) -> Client:
             transport = EmbeddedTransport(
                 options.bundle or require_bundle(),
                 runtime=options.runtime or "auto",
+                device=options.device,
                 threads=options.threads,
                 precision=options.precision,
             )

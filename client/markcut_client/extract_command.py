@@ -124,7 +124,7 @@ def _add_request_options(group: argparse._ArgumentGroup) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check all options, open the engine, process the pictures; the exit status."""
-    with naming_flags(*_REQUEST, "runtime", "precision", "threads", "concurrency"):
+    with naming_flags(*_REQUEST, "runtime", "device", "precision", "threads", "concurrency"):
         return _run(options)
 
 

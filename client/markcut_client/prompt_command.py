@@ -108,7 +108,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Ask for the objects, print them, write them; the exit status."""
-    with naming_flags("runtime", "precision", "threads"):
+    with naming_flags("runtime", "device", "precision", "threads"):
         objects = _objects(options.prompts or ())
         check_engine_options(options)
         if options.background is not None and options.out is None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Features = Mapping[str, NDArray[Any]]
+from markcut.runners import Value
+
+Features = Mapping[str, Value]
 """Arrays of one picture by name; read-only while they are remembered."""
 
 

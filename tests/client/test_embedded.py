@@ -56,8 +56,13 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> type[Pipeline]:
 
 
 def test_passes_everything_on(pipeline: type[Pipeline]) -> None:
-    transport = EmbeddedTransport("bundle", runtime="openvino", threads=2, precision="bf16")
-    asked = {"runtime": "openvino", "threads": 2, "precision": "bf16"}
+    asked: dict[str, Any] = {
+        "runtime": "openvino",
+        "device": "cpu",
+        "threads": 2,
+        "precision": "bf16",
+    }
+    transport = EmbeddedTransport("bundle", **asked)
     assert pipeline.opened == {"folder": "bundle", **asked}
     outputs = transport.infer(
         Request("marked_object", {"image": np.zeros(1, np.uint8)}, {"seed": 1})
@@ -75,7 +80,7 @@ def test_passes_everything_on(pipeline: type[Pipeline]) -> None:
 
 def test_address(pipeline: type[Pipeline]) -> None:
     Client("embedded:some/bundle")
-    left_open = {"runtime": "auto", "threads": None, "precision": None}
+    left_open = {"runtime": "auto", "device": None, "threads": None, "precision": None}
     assert pipeline.opened == {"folder": "some/bundle", **left_open}
 
 

@@ -220,6 +220,22 @@ def test_models_get_the_picture_and_all_prompts_in_one_batch(
     assert ((inside >= -0.5) & (inside <= SIZES["S"] - 0.5)).all()
 
 
+def test_features_go_from_encoder_to_decoder_as_they_are(
+    pipeline: Pipeline, runners: dict[str, FakeRunner], found: list[Mark],
+    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    encoder, decoder = runners[SAM2_ENCODER.name], runners[SAM2_DECODER.name]
+    left = zeros(encoder.spec)({})
+    monkeypatch.setattr(FakeRunner, "infer_resident", lambda *_: left, raising=False)
+    fed: list[Mapping[str, Any]] = []
+    monkeypatch.setattr(decoder, "infer", lambda feeds: fed.append(feeds) or decoded(dict(feeds)))
+    found.append(mark("tick", TICK))
+    pipeline.infer({IMAGE: photo})
+    assert not encoder.calls
+    for tensor in SAM2_ENCODER.outputs:
+        assert fed[0][tensor.name] is left[tensor.name]
+
+
 @pytest.mark.parametrize(
     ("parameters", "field", "words"),
     [

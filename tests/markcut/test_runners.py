@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from markcut import runners
 from markcut.contracts import MODELS, ModelSpec, Tensor
 from markcut.errors import InvalidInput, RunnerError, RuntimeUnavailable
-from markcut.runners import RUNTIMES, check_feeds, choose_runtime, open_runner
+from markcut.runners import RUNTIMES, check_feeds, choose_runtime, infer_resident, open_runner
 from tests.markcut.conftest import SIZES, onnx_model, stand_in
 
 # y = float(x) + w over pictures; best = the index of the greatest
@@ -95,6 +95,28 @@ def test_several_threads_may_ask_at_once(runtime: str) -> None:
         thread.join()
     runner.close()
     assert not wrong
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_one_model_leaves_on_the_device_feeds_another(runtime: str) -> None:
+    with (
+        closing(open_runner(TINY, TINY_ONNX, runtime="onnxruntime", threads=1)) as first,
+        closing(open_runner(TINY, TINY_ONNX, runtime=runtime, threads=1)) as second,
+    ):
+        plain, resident = first.infer(feeds()), infer_resident(first, feeds())
+        changed = infer_resident(first, {**feeds(), "w": feeds()["w"] * 100})
+        assert (resident["y"].shape, resident["y"].dtype) == ((2, 3), np.float32)
+        for name, values in plain.items():
+            assert np.asarray(resident[name]).tobytes() == values.tobytes(), name
+        given = {"x": feeds()["x"], "w": resident["y"]}
+        wanted = second.infer({**given, "w": plain["y"]})
+        for outputs in (second.infer(given), infer_resident(second, given)):
+            for name, values in wanted.items():
+                assert np.asarray(outputs[name]).tobytes() == values.tobytes(), name
+        with pytest.raises(RunnerError, match=r"tiny\.w: got int32 \(2,\), expected float32"):
+            second.infer({**given, "w": changed["best"]})
+    with pytest.raises(RunnerError, match="tiny: the runner is closed"):
+        infer_resident(first, feeds())
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -18,9 +18,10 @@ _INSTALL = 'in the checkout of Markcut, run: pip install -e ".[onnxruntime]"'
 class EmbeddedTransport(Transport):
     """Runs the bundle in ``folder`` with the package ``markcut``, imported here and now.
 
-    ``runtime`` is ``"auto"``, ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``; ``threads``
-    limits the CPU threads, None uses all; ``precision`` is that of the arithmetic, None as the
-    bundle's graphs are typed. Raises :class:`TransportError` where the engine is not installed or
+    ``runtime`` is ``"auto"``, ``"onnxruntime"``, ``"openvino"`` or ``"tensorrt"``; ``device``
+    is ``"cpu"`` or ``"cuda"``, None what the runtime usually runs on; ``threads`` limits the CPU
+    threads, None uses all; ``precision`` is that of the arithmetic, None as the bundle's graphs
+    are typed. Raises :class:`TransportError` where the engine is not installed or
     the bundle cannot be used, or not so, :class:`ParameterError` for a wrong ``runtime``,
     ``threads`` or ``precision``.
     """
@@ -30,6 +31,7 @@ class EmbeddedTransport(Transport):
         folder: str | os.PathLike[str],
         *,
         runtime: str = "auto",
+        device: str | None = None,
         threads: int | None = None,
         precision: str | None = None,
     ) -> None:
@@ -39,7 +41,7 @@ class EmbeddedTransport(Transport):
         self._errors = import_engine("markcut.errors")
         try:
             self._pipeline = pipeline.Pipeline.open(
-                folder, runtime=runtime, threads=threads, precision=precision
+                folder, runtime=runtime, device=device, threads=threads, precision=precision
             )
         except self._errors.InvalidInput as error:
             raise ParameterError(str(error)) from error

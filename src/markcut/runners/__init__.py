@@ -13,16 +13,27 @@ from pathlib import Path
 
 from markcut.contracts import ModelSpec
 from markcut.errors import InvalidInput, RuntimeUnavailable
-from markcut.runners.base import Array, Runner, RunnerInfo, check_feeds
+from markcut.runners.base import (
+    Array,
+    Resident,
+    Runner,
+    RunnerInfo,
+    Value,
+    check_feeds,
+    infer_resident,
+)
 
 __all__ = [
     "RUNTIMES",
     "TENSORRT",
     "Array",
+    "Resident",
     "Runner",
     "RunnerInfo",
+    "Value",
     "check_feeds",
     "choose_runtime",
+    "infer_resident",
     "open_runner",
 ]
 

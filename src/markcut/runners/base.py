@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,26 @@ from markcut.contracts import Dim, ModelSpec, Tensor
 from markcut.errors import RunnerError
 
 Array = NDArray[Any]
+
+
+class Resident(Protocol):
+    """A tensor where the runtime computed it, which on a GPU is the GPU's memory.
+
+    The same runtime's runners on the same device take it as a feed without a copy; ``np.asarray``
+    gives the numbers to everybody else.
+    """
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array: ...
+
+
+Value = Array | Resident
+"""What a runner is fed."""
 
 
 @dataclass(frozen=True)
@@ -45,49 +65,72 @@ class Runner(Protocol):
     @property
     def info(self) -> RunnerInfo: ...
 
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]: ...
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, Array]: ...
 
     def close(self) -> None: ...
 
 
-def check_feeds(spec: ModelSpec, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """``feeds`` in the specification's order and C-contiguous, once they are proved to fit it.
+@runtime_checkable
+class ResidentRunner(Runner, Protocol):
+    """A runner that can leave its outputs on the device."""
+
+    def infer_resident(self, feeds: Mapping[str, Value]) -> Mapping[str, Resident]: ...
+
+
+def infer_resident(runner: Runner, feeds: Mapping[str, Value]) -> Mapping[str, Value]:
+    """As ``runner.infer``, but outputs stay on the device where the runner can leave them there.
+
+    For outputs that are another model's feeds. They may be kept and fed as often as wanted.
+    """
+    if isinstance(runner, ResidentRunner):
+        return runner.infer_resident(feeds)
+    return runner.infer(feeds)
+
+
+def check_feeds(spec: ModelSpec, feeds: Mapping[str, Value]) -> dict[str, Array]:
+    """``feeds`` in the specification's order, as C-contiguous arrays, once proved to fit it.
 
     Raises :class:`RunnerError` that names the tensor: a name missing or unknown, another dtype,
     another rank or size, a symbol with two values (``B`` = 1 here and 2 there), an empty axis.
     """
+    checked = check_values(spec, feeds)
+    return {name: np.ascontiguousarray(value) for name, value in checked.items()}
+
+
+def check_values(spec: ModelSpec, feeds: Mapping[str, Value]) -> dict[str, Value]:
+    """As :func:`check_feeds`, but what is resident stays it, and arrays as they are."""
     names = [tensor.name for tensor in spec.inputs]
     for name in feeds:
         if name not in names:
             raise RunnerError(f"{spec.name}.{name}: unknown input, expected {', '.join(names)}")
     symbols: dict[str, tuple[int, str]] = {}
-    checked = {}
+    checked: dict[str, Value] = {}
     for tensor in spec.inputs:
         if tensor.name not in feeds:
             raise RunnerError(
                 f"{spec.name}.{tensor.name}: missing, expected {describe(tensor)}; "
                 f"feed all of {', '.join(names)}"
             )
-        array = feeds[tensor.name]
-        _check_array(spec.name, tensor, array, symbols)
-        checked[tensor.name] = np.ascontiguousarray(array)
+        value = feeds[tensor.name]
+        _check_value(spec.name, tensor, value, symbols)
+        checked[tensor.name] = value
     return checked
 
 
-def _check_array(
-    model: str, tensor: Tensor, array: Array, symbols: dict[str, tuple[int, str]]
+def _check_value(
+    model: str, tensor: Tensor, value: Value, symbols: dict[str, tuple[int, str]]
 ) -> None:
     where = f"{model}.{tensor.name}"
-    if not isinstance(array, np.ndarray):
+    if not all(hasattr(value, name) for name in ("dtype", "shape", "__array__")):
         raise RunnerError(
-            f"{where}: got {type(array).__name__}, expected a numpy array {describe(tensor)}"
+            f"{where}: got {type(value).__name__}, expected a numpy array {describe(tensor)}"
         )
-    came = f"{where}: got {array.dtype} {array.shape}, expected {describe(tensor)}"
-    if array.dtype != tensor.numpy_dtype:
+    came = f"{where}: got {value.dtype} {value.shape}, expected {describe(tensor)}"
+    if value.dtype != tensor.numpy_dtype:
         raise RunnerError(f"{came}; convert it with .astype({tensor.numpy_dtype.name!r})")
-    if array.ndim != len(tensor.dims):
+    if len(value.shape) != len(tensor.dims):
         raise RunnerError(f"{came}; give it {len(tensor.dims)} axes")
-    for axis, (size, dim) in enumerate(zip(array.shape, tensor.dims, strict=True)):
+    for axis, (size, dim) in enumerate(zip(value.shape, tensor.dims, strict=True)):
         if size == 0:
             raise RunnerError(f"{came}; axis {axis} is empty: skip the model when nothing is asked")
         if isinstance(dim, int):

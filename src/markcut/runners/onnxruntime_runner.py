@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
-from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+from markcut.runners.base import (
+    Array,
+    RunnerInfo,
+    Value,
+    check_graph,
+    check_values,
+    one_line,
+)
 from markcut.runners.products import most, product_precisions
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """ONNX Runtime's provider for each device name."""
 
+_CUDA = {
+    "use_tf32": "0",  # fp32 means fp32
+    # an exhaustive search chooses by the stopwatch: slowly at every new shape, and not twice alike
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",  # doubling its memory, four models starve others
+}
+
 _TYPES = {"tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(float)": "float32"}
+
+
+class OrtResident:
+    """A :class:`~markcut.runners.Resident` that ONNX Runtime holds."""
+
+    def __init__(self, value: Any, provider: str) -> None:
+        self.value = value
+        self.provider = provider
+        self.shape = tuple(int(size) for size in value.shape())
+        self.dtype = np.dtype(_TYPES[value.data_type()])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        numbers: Array = self.value.numpy()
+        return numbers if dtype is None else numbers.astype(dtype, copy=False)
 
 
 class OnnxRuntimeRunner:
@@ -55,7 +87,9 @@ class OnnxRuntimeRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         for symbol, size in (fixed or {}).items():
             options.add_free_dimension_override_by_name(symbol, size)
-        settings = {"use_tf32": "0"} if device == "cuda" else {}
+        settings = _CUDA if device == "cuda" else {}
+        if device == "cuda":
+            _preload(ort)
         try:
             session, computed = _session(ort, onnx, options, (provider, settings))
         except Exception as error:  # its exception classes are private
@@ -78,6 +112,7 @@ class OnnxRuntimeRunner:
         check_graph(
             self._spec, map(_tensor, session.get_inputs()), map(_tensor, session.get_outputs())
         )
+        self._device = device
         self._outputs = [tensor.name for tensor in spec.outputs]
         self._session: Any = session
         self._info = RunnerInfo(
@@ -96,18 +131,48 @@ class OnnxRuntimeRunner:
     def info(self) -> RunnerInfo:
         return self._info
 
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, Array]:
+        session, given = self._ready(feeds)
+        try:
+            values = session.run(self._outputs, given)  # safe from several threads
+        except Exception as error:
+            raise self._failed(error) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+    def infer_resident(self, feeds: Mapping[str, Value]) -> dict[str, OrtResident]:
+        """As :meth:`infer`, but the outputs stay in the provider's memory."""
+        session, given = self._ready(feeds)
+        try:
+            binding = session.io_binding()  # of this call alone: others may run at the same time
+            for name, value in given.items():
+                if isinstance(value, np.ndarray):
+                    binding.bind_cpu_input(name, value)
+                else:
+                    binding.bind_ortvalue_input(name, value)
+            for name in self._outputs:
+                binding.bind_output(name, self._device)
+            session.run_with_iobinding(binding)
+            values = binding.get_outputs()
+        except Exception as error:
+            raise self._failed(error) from None
+        held = [OrtResident(value, self._info.device) for value in values]
+        return dict(zip(self._outputs, held, strict=True))
+
+    def _ready(self, feeds: Mapping[str, Value]) -> tuple[Any, dict[str, Any]]:
+        """The session, and ``feeds`` as it takes them: arrays, and values of its own memory."""
         session = self._session
         if session is None:
             raise RunnerError(f"{self._spec.name}: the runner is closed; open another one")
-        checked = check_feeds(self._spec, feeds)
-        try:
-            values = session.run(self._outputs, checked)  # safe from several threads
-        except Exception as error:
-            raise RunnerError(
-                f"{self._spec.name}: ONNX Runtime failed ({one_line(error)})"
-            ) from None
-        return dict(zip(self._outputs, values, strict=True))
+        given: dict[str, Any] = {}
+        for name, value in check_values(self._spec, feeds).items():
+            if isinstance(value, OrtResident) and value.provider == self._info.device:
+                given[name] = value.value
+            else:
+                given[name] = np.ascontiguousarray(value)
+        return session, given
+
+    def _failed(self, error: Exception) -> RunnerError:
+        return RunnerError(f"{self._spec.name}: ONNX Runtime failed ({one_line(error)})")
 
     def close(self) -> None:
         self._session = None
@@ -126,6 +191,16 @@ def _session(
         options.optimized_model_filepath = str(optimised)
         session = ort.InferenceSession(onnx, sess_options=options, providers=[provider])
         return session, most(product_precisions(optimised.read_bytes(), final=True))
+
+
+def _preload(ort: Any) -> None:
+    """Load CUDA's libraries from where pip installs them, which the provider would not find.
+
+    What is missing is printed, on the caller's standard output; the provider says it itself.
+    """
+    if hasattr(ort, "preload_dlls"):  # from 1.21 on
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
 
 
 def _provider(ort: Any, device: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
-from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+from markcut.runners.base import Array, RunnerInfo, Value, check_feeds, check_graph, one_line
 from markcut.runners.products import most
 
 _PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}  # the hint for each
@@ -113,7 +113,7 @@ class OpenVinoRunner:
     def info(self) -> RunnerInfo:
         return self._info
 
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, Array]:
         checked = check_feeds(self._spec, feeds)
         with self._lock:
             if self._request is None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from markcut.contracts import ModelSpec
 from markcut.errors import InvalidInput, RunnerError, RuntimeUnavailable
-from markcut.runners.base import Array, RunnerInfo, check_feeds, check_graph, one_line
+from markcut.runners.base import Array, RunnerInfo, Value, check_feeds, check_graph, one_line
 from markcut.runners.tensorrt_cuda import Cuda
 from markcut.runners.tensorrt_package import import_tensorrt, new_logger, what_it_said
 from markcut.runners.tensorrt_profile import OpenProfile, Shapes
@@ -132,7 +132,7 @@ class TensorRTRunner:
     def info(self) -> RunnerInfo:
         return self._info
 
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, Array]:
         checked = check_feeds(self._spec, feeds)
         with self._lock:
             if self._engine is None:
