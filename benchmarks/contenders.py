@@ -112,7 +112,8 @@ class WireEngine:
 class Embedded:
     """The pipeline in one process, on one runtime, in one precision (None: as the bundle is).
 
-    ``label`` stands in place of the precision where the bundle itself has another one.
+    ``label`` stands in place of the precision where the bundle itself has another one; ``device``
+    None is what the runtime usually runs on.
     """
 
     bundle: Path
@@ -120,6 +121,7 @@ class Embedded:
     threads: int | None
     precision: str | None = None
     label: str = ""
+    device: str | None = None
 
     @property
     def name(self) -> str:
@@ -134,8 +136,9 @@ class Embedded:
         from benchmarks.pipelines import open_pipeline
 
         with open_pipeline(
-            self.bundle, runtime=self.runtime, threads=self.threads, precision=self.precision
-        ) as pipeline:
+            self.bundle, runtime=self.runtime, device=self.device, threads=self.threads,
+            precision=self.precision,
+        ) as pipeline:  # fmt: skip
             side = pipeline.manifest.sizes["S"] // 4
             asks = {MARKED_OBJECT.name: pipeline.infer, PROMPTED_OBJECT.name: pipeline.prompt}
             yield WireEngine(lambda model, inputs: asks[model](inputs), (side, side))

@@ -22,6 +22,7 @@ from benchmarks.seats import Seat
 from benchmarks.single_networks import PICTURE_NETWORKS, Networks
 from benchmarks.timed_pictures import TimedPicture, generated_pictures, read_pictures
 from benchmarks.upstream import Checkpoints, Upstream
+from benchmarks.upstream_networks import CUDA, cuda_in_torch
 from markcut.bundle import read_manifest
 from markcut.contracts import MODELS
 from markcut.parameters import parse_parameters
@@ -55,6 +56,7 @@ class Laboratory:
     photos: Path | None
     least_iou: float
     rate: float | None
+    device: str | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -63,19 +65,35 @@ class Laboratory:
         cls, bundle: Path, *, also: Sequence[Path], run: Run, groups: tuple[str, ...],
         runtimes: tuple[str, ...], threads: int | None, checkpoints: Checkpoints | None,
         pictures: list[Path] | None, photos: Path | None, least_iou: float, rate: float | None,
+        device: str | None = None,
     ) -> Iterator[Laboratory]:  # fmt: skip
-        """Find out who can take part, start the local Triton, and stop it in the end."""
+        """Find out who can take part, start the local Triton, and stop it in the end.
+
+        ``device`` ``"cuda"`` leaves out who runs on the CPU alone.
+        """
         missing: dict[str, str] = {}
+        if device == CUDA:
+            runtimes = tuple(name for name in runtimes if name in ("onnxruntime", TENSORRT))
+            groups = tuple(name for name in groups if name != "triton")
         installed = tuple(name for name in runtimes if importlib.util.find_spec(name))
         ours: list[Way] = []
         if "ours" in groups:
             ours = [
                 Way(bundle, runtime, kind, "engines" if runtime == TENSORRT else "")
-                for runtime, kind in offered(bundle, installed)
+                for runtime, kind in offered(bundle, installed, device=device)
             ]
             plain = [name for name in installed if name in RUNTIMES]
-            ours += [Way(one, runtime, None, one.name) for one in also for runtime in plain]
-        upstream = _upstream(bundle, run, threads, checkpoints) if "upstream" in groups else []
+            if not ours:
+                missing["ours"] = f"no runtime runs the bundle on {device or 'cpu'} here"
+                if device == CUDA:
+                    missing["ours"] += "; install the extra 'gpu' in place of 'onnxruntime'"
+            else:
+                ours += [Way(one, runtime, None, one.name) for one in also for runtime in plain]
+        upstream = []
+        if "upstream" in groups and device == CUDA and not cuda_in_torch():
+            missing["upstream"] = "PyTorch finds no CUDA device here"
+        elif "upstream" in groups:
+            upstream = _upstream(bundle, run, threads, checkpoints, device)
         if checkpoints is None:
             missing["upstream and peers"] = (
                 "pass --clipseg, --yolo and --sam2: the checkpoints that the bundle was made of"
@@ -93,7 +111,7 @@ class Laboratory:
                     missing["triton"] = str(error)
             found = cls(
                 bundle, run, threads, upstream, "peers" in groups and checkpoints is not None,
-                ours, server, given, photos, least_iou, rate, missing,
+                ours, server, given, photos, least_iou, rate, device, missing,
             )  # fmt: skip
             if not found.engines():
                 reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
@@ -143,7 +161,7 @@ class Laboratory:
         """One part of the report."""
         run, threads = self.run, self.threads
         single = [
-            Networks(way.bundle, way.runtime, threads, way.precision)
+            Networks(way.bundle, way.runtime, threads, way.precision, self.device)
             for way in self.ours
             if not way.label
         ]
@@ -153,6 +171,8 @@ class Laboratory:
             )
         if part == "networks":
             return self._networks(advance)
+        if part == "roofline" and self.device == CUDA:
+            raise BenchmarkError("it knows the rates of processors alone")
         if part == "scenarios":
             if not importlib.util.find_spec("mlperf_loadgen"):
                 why = "the package mlcommons-loadgen is not installed"
@@ -190,9 +210,12 @@ class Laboratory:
         for family in FAMILIES:
             others, lacking[family] = peers(family, self.upstream) if self.peers else ([], {})
             own = [
-                OwnNetwork(way.bundle, family, way.runtime, self.threads, way.precision, way.label)
+                OwnNetwork(
+                    way.bundle, family, way.runtime, self.threads, way.precision, way.label,
+                    self.device,
+                )
                 for way in self.ours
-            ]
+            ]  # fmt: skip
             contenders[family] = [*others, *own]
         result = networks.measure(
             contenders, self.usual.frames[0], self._click(), rounds=self.run.rounds,
@@ -220,16 +243,22 @@ class Laboratory:
 
     def _own(self) -> list[Embedded]:
         return [
-            Embedded(way.bundle, way.runtime, self.threads, way.precision, way.label)
+            Embedded(
+                way.bundle, way.runtime, self.threads, way.precision, way.label, self.device
+            )
             for way in self.ours
-        ]
+        ]  # fmt: skip
 
     def _clients(self) -> list[Remote]:
         return self.server.clients() if self.server else []
 
 
 def _upstream(
-    bundle: Path, run: Run, threads: int | None, checkpoints: Checkpoints | None
+    bundle: Path,
+    run: Run,
+    threads: int | None,
+    checkpoints: Checkpoints | None,
+    device: str | None,
 ) -> list[Upstream]:
     if checkpoints is None:
         return []
@@ -241,7 +270,7 @@ def _upstream(
     return [
         Upstream(
             checkpoints, manifest.prompts[0], asked, manifest.defaults, threads,
-            bf16=bf16, compiled=compiled,
+            bf16=bf16, compiled=compiled, device=device or "cpu",
         )
         for bf16, compiled in ways
     ]  # fmt: skip

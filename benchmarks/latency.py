@@ -19,6 +19,7 @@ from benchmarks.laboratory import Laboratory
 from benchmarks.latency_efforts import GROUPS, PARTS, RUNS
 from benchmarks.progress import progress
 from benchmarks.upstream import Checkpoints
+from benchmarks.upstream_networks import CUDA
 from markcut.runners import RUNTIMES, TENSORRT
 
 DEMO = Path("artifacts/demo")
@@ -76,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runtime", nargs="+", choices=_RUNTIMES, metavar="NAME",
         help=f"our runtimes, of {', '.join(_RUNTIMES)} (default: all that run here)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--device", choices=("cpu", CUDA),
+        help="where everybody computes; with cuda, who runs on the CPU alone is left out "
+        "(default: the CPU, but for TensorRT)",
     )  # fmt: skip
     parser.add_argument(
         "--also", type=Path, nargs="+", default=(), metavar="DIR",
@@ -147,6 +153,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
                 photos=options.photos,
                 least_iou=options.least_iou,
                 rate=options.rate,
+                device=options.device,
             )
         )
         for part in PARTS:
@@ -161,6 +168,7 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "benchmark": "latency",
         "size": options.size,
+        "device": options.device or "cpu",
         "threads": options.threads,
         "load_average": [load_before, load_average()],
         "minutes": round((time.monotonic() - began) / 60, 1),

@@ -37,6 +37,7 @@ from markcut.images import decode
 from markcut.looks import Detection, detections
 from markcut.mask_shape import to_picture
 from markcut.point_sampler import FOREGROUND, Prompts, decoder_feeds
+from markcut.runners import Value, infer_resident
 
 FAMILIES = ("clipseg", "yolo11_seg", "sam2")
 SURE = 0.5  # score from which YOLO's boxes are compared
@@ -68,6 +69,7 @@ class OwnNetwork:
     threads: int | None
     precision: str | None = None
     label: str = ""
+    device: str | None = None
 
     @property
     def name(self) -> str:
@@ -84,7 +86,8 @@ class OwnNetwork:
         runners = {
             name: open_network(
                 bundle, name,
-                runtime=self.runtime, threads=self.threads, precision=self.precision,
+                runtime=self.runtime, device=self.device, threads=self.threads,
+                precision=self.precision,
             )
             for name in names
         }  # fmt: skip
@@ -112,7 +115,7 @@ class OwnNetwork:
             start = time.perf_counter()
             view = stretch(pixels, side)[0][None]
             encoder, decoder = runners[SAM2_ENCODER.name], runners[SAM2_DECODER.name]
-            features = encoder.infer({SAM2_ENCODER.inputs[0].name: view})
+            features = infer_resident(encoder, {SAM2_ENCODER.inputs[0].name: view})
             ms = {SAM2_ENCODER.name: since(start)}
             start = time.perf_counter()
             given = Prompts(
@@ -121,7 +124,7 @@ class OwnNetwork:
                 np.zeros(1, np.int32),
             )
             prompt = decoder_feeds(given, side, height=height, width=width)
-            values: list[Array] = [*features.values(), *prompt]
+            values: list[Value] = [*features.values(), *prompt]
             feeds = dict(zip((t.name for t in SAM2_DECODER.inputs), values, strict=True))
             logits, predicted, _ = decoder.infer(feeds).values()
             best = logits[0, 1 + int(predicted[0, 1:].argmax())]

@@ -152,6 +152,11 @@ def peers(
     checkpoints = upstream[0].checkpoints if upstream else None
     if checkpoints is None:
         return found, missing
+    if upstream[0].device != "cpu":
+        others = {"yolo11_seg": "ultralytics' exports", "sam2": "samexporter and transformers"}
+        if family in others:
+            missing[others[family]] = "they run on the CPU alone here"
+        return found, missing
     if family == "yolo11_seg":
         for form, package in (("onnx", "onnxruntime"), ("openvino", "openvino")):
             peer = UltralyticsExport(checkpoints.yolo, form)

@@ -28,6 +28,7 @@ class Networks:
     runtime: str
     threads: int | None
     precision: str | None = None
+    device: str | None = None
 
     @property
     def name(self) -> str:
@@ -51,7 +52,8 @@ class OpenNetworks:
 
     def runner(self, name: str, batch: int = 1) -> Runner:
         return open_network(
-            self.bundle, name, runtime=self.how.runtime, threads=self.how.threads,
+            self.bundle, name,
+            runtime=self.how.runtime, device=self.how.device, threads=self.how.threads,
             precision=self.how.precision, batch=batch,
         )  # fmt: skip
 

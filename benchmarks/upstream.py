@@ -59,6 +59,7 @@ class Upstream:
     threads: int | None
     bf16: bool = False
     compiled: bool = False
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -98,21 +99,27 @@ class UpstreamEngine:
 
     @cached_property
     def clipseg(self) -> UpstreamClipseg:
-        found = UpstreamClipseg(self._contender.checkpoints.clipseg, self._contender.prompt)
-        if self._contender.compiled:
+        contender = self._contender
+        source = contender.checkpoints.clipseg
+        found = UpstreamClipseg(source, contender.prompt, device=contender.device)
+        if contender.compiled:
             found.model.compile()
         return found
 
     @cached_property
     def yolo(self) -> UpstreamYolo:
-        return UpstreamYolo(self._contender.checkpoints.yolo, compiled=self._contender.compiled)
+        contender = self._contender
+        return UpstreamYolo(
+            contender.checkpoints.yolo, device=contender.device, compiled=contender.compiled
+        )
 
     @cached_property
     def sam2(self) -> UpstreamSam2:
         from export.sam2 import load  # runs no code from checkpoints; builds sam2's own model
 
         files = self._contender.checkpoints
-        found = UpstreamSam2(load(files.sam2, config=files.sam2_config).model)
+        model: Any = load(files.sam2, config=files.sam2_config).model
+        found = UpstreamSam2(model.to(self._contender.device))
         if self._contender.compiled:
             found.predictor.model.image_encoder.compile()
             found.predictor.model.sam_mask_decoder.compile()
@@ -178,7 +185,7 @@ class UpstreamEngine:
         """In which to call the networks."""
         if not self._contender.bf16:
             return nullcontext()
-        return self._torch.autocast("cpu", dtype=self._torch.bfloat16)
+        return self._torch.autocast(self._contender.device, dtype=self._torch.bfloat16)
 
 
 def _clicks(

@@ -15,6 +15,8 @@ from markcut.geometry import Picture, Window
 from markcut.looks import Detection
 from markcut.point_sampler import FOREGROUND
 
+CUDA = "cuda"
+
 _NMS_IOU = 0.6
 _MOST = 32
 _MARGIN, _SHARE = 12, 0.08  # around a detection's box: pixels of the input, and of its side
@@ -23,7 +25,7 @@ _MARGIN, _SHARE = 12, 0.08  # around a detection's box: pixels of the input, and
 class UpstreamClipseg:
     """transformers' processor and model; the text goes through its tower at every call."""
 
-    def __init__(self, source: str, prompt: str) -> None:
+    def __init__(self, source: str, prompt: str, *, device: str = "cpu") -> None:
         import torch
         from transformers import AutoImageProcessor, CLIPSegForImageSegmentation, CLIPSegProcessor
         from transformers.utils import logging
@@ -32,12 +34,13 @@ class UpstreamClipseg:
 
         logging.disable_progress_bar()
         model = CLIPSegForImageSegmentation.from_pretrained(source, dtype=torch.float32)
-        self.model: Any = model.eval()
+        self.model: Any = model.eval().to(device)
         words = self.model.config.text_config.vocab_size
         tokenizer = load_tokenizer(source, words, flag="--clipseg")
         pictures = AutoImageProcessor.from_pretrained(source)
         self._processor: Any = CLIPSegProcessor(pictures, tokenizer)
         self._prompt = prompt
+        self._device = device
 
     def heat(self, pixels: Picture) -> NDArray[np.float32]:
         """Probabilities (352, 352)."""
@@ -46,19 +49,19 @@ class UpstreamClipseg:
         inputs = self._processor(
             text=[self._prompt], images=[Image.fromarray(pixels)], return_tensors="pt"
         )
-        logits = self.model(**inputs).logits
-        heat: NDArray[np.float32] = logits.sigmoid().float().reshape(logits.shape[-2:]).numpy()
-        return heat
+        logits = self.model(**inputs.to(self._device)).logits
+        heat = logits.sigmoid().float().reshape(logits.shape[-2:])
+        return np.asarray(heat.cpu().numpy(), np.float32)
 
 
 class UpstreamYolo:
     """ultralytics' ``predict``."""
 
-    def __init__(self, source: str, *, compiled: bool = False) -> None:
+    def __init__(self, source: str, *, device: str = "cpu", compiled: bool = False) -> None:
         from ultralytics import YOLO
 
         self._model: Any = YOLO(source, task="segment", verbose=False)
-        self._compiled = compiled
+        self._device, self._compiled = device, compiled
 
     def detect(self, pixels: Picture, window: Window, threshold: float) -> list[Detection]:
         """What it sees in ``window`` (xyxy) of the picture, in the picture's pixels."""
@@ -66,11 +69,12 @@ class UpstreamYolo:
         crop = np.ascontiguousarray(pixels[y0:y1, x0:x1, ::-1])  # ultralytics takes BGR
         (result,) = self._model.predict(
             crop, imgsz=640, conf=threshold, iou=_NMS_IOU, agnostic_nms=True, max_det=_MOST,
-            verbose=False, device="cpu", compile=self._compiled,
+            verbose=False, device=self._device, compile=self._compiled,
             rect=not self._compiled,  # its default; compiled, every other shape costs a compilation
         )  # fmt: skip
         if result.masks is None:
             return []
+        result = result.cpu()
         masks = result.masks.data.float().numpy()
         boxes = result.boxes.xyxy.float().numpy()
         scores, kinds = result.boxes.conf.float().tolist(), result.boxes.cls.int().tolist()
@@ -82,8 +86,10 @@ class UpstreamSam2:
     """``SAM2ImagePredictor`` over ``model``, a ``SAM2Base`` of any side."""
 
     def __init__(self, model: Any) -> None:
+        import torch
         from sam2.sam2_image_predictor import SAM2ImagePredictor
 
+        self._synchronize = torch.cuda.synchronize
         self.predictor: Any = SAM2ImagePredictor(model)
         # it takes for granted that the model's side is 1024
         side = model.image_size
@@ -91,6 +97,8 @@ class UpstreamSam2:
 
     def look(self, pixels: Picture) -> None:
         self.predictor.set_image(pixels)
+        if self.predictor.device.type == CUDA:  # else its time would be the first click's
+            self._synchronize()
 
     def click(self, point: tuple[float, float]) -> NDArray[np.bool_]:
         """The best predicted of the three masks for one click, (height, width)."""
@@ -129,6 +137,13 @@ def _detection(
         ),
         window=window,
     )  # fmt: skip
+
+
+def cuda_in_torch() -> bool:
+    """Whether PyTorch has a CUDA device here."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @contextmanager

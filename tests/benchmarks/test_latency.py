@@ -195,7 +195,7 @@ def tiny_world(monkeypatch: pytest.MonkeyPatch, fake_seats: list[tuple[str, Any]
         "packages": {"onnxruntime": "1.18"},
     }
     monkeypatch.setattr(latency, "facts", lambda bundle: dict(about))
-    monkeypatch.setattr(laboratory, "offered", lambda bundle, installed: [("openvino", None)])
+    monkeypatch.setattr(laboratory, "offered", lambda *_, **__: [("openvino", None)])
     monkeypatch.setattr(
         laboratory, "Embedded", lambda bundle, runtime, *rest: Fake("openvino fp32")
     )
@@ -226,7 +226,31 @@ def test_nobody_can_take_part(
     tmp_path: Path, tiny_world: None, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(laboratory, "offered", lambda bundle, installed: [])
+    monkeypatch.setattr(laboratory, "offered", lambda *_, **__: [])
     words = ["latency", "--out", str(tmp_path), "--bundle", "some", "--groups", "ours"]
     assert main(words) == 2
     assert "nobody can take part" in capsys.readouterr().err
+
+
+def test_what_a_gpu_lacks_is_one_sentence(
+    tmp_path: Path, tiny_world: None, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked: list[tuple[tuple[str, ...], str | None]] = []
+
+    def none_offered(bundle: Path, runtimes: tuple[str, ...], *, device: str | None) -> list[Any]:
+        asked.append((runtimes, device))
+        return []
+
+    monkeypatch.setattr(laboratory, "offered", none_offered)
+    monkeypatch.setattr(laboratory, "cuda_in_torch", lambda: False)
+    words = ["latency", "--out", str(tmp_path), "--bundle", "some", "--device", "cuda"]
+    files = ["--clipseg", "c", "--yolo", "y", "--sam2", "s"]
+    assert main([*words, *files]) == 2
+    assert capsys.readouterr().err == (
+        "benchmarks latency: nobody can take part (ours: no runtime runs the bundle on cuda here; "
+        "install the extra 'gpu' in place of 'onnxruntime'; upstream: PyTorch finds no CUDA "
+        "device here)\n"
+    )
+    ((runtimes, device),) = asked
+    assert (set(runtimes) <= {"onnxruntime", "tensorrt"}, device) == (True, "cuda")
