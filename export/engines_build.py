@@ -25,7 +25,7 @@ from markcut.contracts import ModelSpec
 from markcut.errors import RuntimeUnavailable
 from markcut.machine import describe_machine
 from markcut.runners.base import one_line
-from markcut.runners.tensorrt_package import Package, new_logger, what_it_said
+from markcut.runners.tensorrt_package import Package, logger_of, what_it_said
 from markcut.runners.tensorrt_sidecar import Profile
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _COMPATIBLE = (8, 6)  # from here on engines can be made to fit other versions and GPUs
 _SENSITIVE = ("SOFTMAX", "NORMALIZATION", "REDUCE")  # layers that 16 bit goes wrong in
 _WITHOUT_TYPE = ("CONSTANT", "SHAPE")
+_FUSED = "fused"  # many layers compiled into one, of which TensorRT tells the outer tensors alone
 # how the inspector names types: up to 10 within a sentence, from 11 on as the type's name
 _NAMES = {
     "fp8": ("FP8",), "int8": ("INT8", "INT8X", "INT 8"), "bf16": ("BF16", "BFLOAT16"),
@@ -45,7 +46,7 @@ _NAMES = {
 class Built:
     """An engine's bytes, how it got its precision, its profiles, and its layers by precision.
 
-    ``precisions`` is empty where TensorRT does not tell.
+    ``precisions`` is empty where TensorRT does not tell; ``fused`` counts layers made of many.
     """
 
     plan: bytes
@@ -68,7 +69,7 @@ def build(
     Raises :class:`ExportError` for a graph that TensorRT does not take, for a precision or switch
     that cannot be applied, and when the engine does not compute in the precision asked for.
     """
-    trt, logger = package.module, new_logger(package)
+    trt, logger = package.module, logger_of(package)
     support = support_of(package.age)
     model = prepared(onnx, support)
     typing = typing_of(spec.name, precision_of(model), options, package.age)
@@ -222,7 +223,7 @@ def _load_cache(config: Any, path: Path | None, console: Console) -> None:
 def _read_back(
     package: Package, logger: Any, spec: ModelSpec, plan: bytes, options: Options
 ) -> dict[str, int]:
-    """Layers of the engine by the narrowest floating type of their outputs."""
+    """Layers of the engine by the narrowest floating type of their outputs, or as fused."""
     trt = package.module
     runtime = trt.Runtime(logger)
     if options.version_compatible:
@@ -242,9 +243,15 @@ def _read_back(
             layer = json.loads(text)
         except ValueError:
             continue
-        if isinstance(layer, dict) and (kind := _narrowest(layer.get("Outputs", []))):
+        if isinstance(layer, dict) and (kind := _kind(layer)):
             counts[kind] += 1
     return dict(sorted(counts.items()))
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    if layer.get("LayerType") == "Myelin" or "ForeignNode" in str(layer.get("Name")):
+        return _FUSED
+    return _narrowest(layer.get("Outputs", []))
 
 
 def _narrowest(tensors: Any) -> str:
@@ -256,8 +263,10 @@ def _narrowest(tensors: Any) -> str:
 
 
 def _require_precision(spec: ModelSpec, typing: Typing, found: Mapping[str, int]) -> None:
-    narrow = {name for name in found if name != "fp32"}
-    applied = typing.precision in found and not (typing.precision == "fp32" and narrow)
+    narrow = set(found) - {"fp32", _FUSED}
+    # what is inside a fused layer only the comparison with ONNX Runtime can tell
+    possible = typing.precision in found or _FUSED in found
+    applied = possible and not (typing.precision == "fp32" and narrow)
     if applied or not found:
         return
     layers = ", ".join(f"{count} {name}" for name, count in found.items())

@@ -234,6 +234,7 @@ def made(
 ) -> tuple[FakeTensorRT, Built]:
     world = install(monkeypatch, age)
     world.dla_cores = 2
+    world.fused = options.pop("fused", False)
     cache = options.pop("timing_cache", None)
     world.driver.cuInit(0)
     return world, build(
@@ -304,6 +305,14 @@ def test_an_engine_in_another_precision_than_asked_is_refused(
     monkeypatch.setattr(engines_build, "_read_back", lambda *a: {"fp16": 1, "fp32": 3})
     with pytest.raises(ExportError, match="asked for fp32, but TensorRT built layers of 1 fp16"):
         made(monkeypatch, "11.4", tiny())
+
+
+@pytest.mark.parametrize("data", [HALF, tiny()], ids=["fp16", "fp32"])
+def test_layers_that_tensorrt_made_one_of_do_not_tell_their_types(
+    monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    _, built = made(monkeypatch, "8.5", data, fused=True)
+    assert built.precisions == {"fused": 1}
 
 
 # --- switches --------------------------------------------------------------------------------

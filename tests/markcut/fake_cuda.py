@@ -34,6 +34,11 @@ class FakeDriver:
         """Memory, streams, graphs and contexts that nobody gave back."""
         return len(self.memory) + len(self.streams) + len(self.graphs) + self.retained
 
+    @property
+    def stale(self) -> bool:
+        """Whether this thread is still in a context that everybody has let go of."""
+        return getattr(self._entered, "yes", False) and not self.retained
+
     def enqueue(self, stream: int, work: Work) -> None:
         """Do ``work``, or keep it while ``stream`` captures; for the fake TensorRT too."""
         self._require_context()

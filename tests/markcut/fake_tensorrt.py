@@ -44,7 +44,7 @@ class FakeTensorRT:
     """One age of the package as ``module``, and what happens to it.
 
     ``altered`` changes an engine's outputs; ``on_build`` runs in the middle of a build.
-    ``loaded`` counts engines that were deserialised.
+    ``loaded`` counts engines that were deserialised; ``fused`` makes one layer of every network.
     """
 
     def __init__(self, age: str, driver: FakeDriver) -> None:
@@ -52,6 +52,7 @@ class FakeTensorRT:
         self.number = tuple(map(int, age.split(".")))
         self.loaded = 0
         self.dla_cores = 0
+        self.fused = False
         self.altered: Callable[[dict[str, Any]], None] = lambda outputs: None
         self.on_build: Callable[[], None] = lambda: None
         self.configs: list[Any] = []
@@ -122,7 +123,7 @@ class _Builder:
     _world: FakeTensorRT
 
     def __init__(self, logger: Any) -> None:
-        if not self._world.driver.devices:
+        if not self._world.driver.devices or self._world.driver.stale:
             raise TypeError("pybind11::init(): factory function returned nullptr")
         self._logger = logger
 
@@ -367,7 +368,7 @@ class _ICudaEngine:
 
     @property
     def num_layers(self) -> int:
-        return len(self._header["layers"])
+        return 1 if self._world.fused else len(self._header["layers"])
 
     def get_tensor_name(self, index: int) -> str:
         return list(self._io())[index]
@@ -414,6 +415,10 @@ class _EngineInspector:
     _world: FakeTensorRT
 
     def get_layer_information(self, layer_index: int, format: Any) -> str:
+        if self._world.fused:
+            ends = [{"Name": "y", "Format/Datatype": "Row major linear FP32"}]
+            names = "{ForeignNode[cast...softmax]}"
+            return json.dumps({"Name": names, "LayerType": "Myelin", "Outputs": ends})
         name, kind = self._layers[layer_index]  # type: ignore[attr-defined]
         if self._world.number >= (11, 0):
             shown = {"FLOAT": "Float", "HALF": "Half", "BF16": "BFloat16"}.get(kind, kind)

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from markcut.contracts import ModelSpec, Tensor
 from markcut.errors import BundleError, InvalidInput, RunnerError, RuntimeUnavailable
 from markcut.runners import open_runner, tensorrt_cuda
+from markcut.runners.tensorrt_package import import_tensorrt, logger_of, what_it_said
 from markcut.runners.tensorrt_sidecar import Sidecar, read_engine
 from tests.markcut.conftest import onnx_model
 from tests.markcut.fake_cuda import FakeDriver
@@ -332,6 +333,22 @@ def test_a_package_that_is_missing_or_of_another_time(
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     with pytest.raises(RuntimeUnavailable, match=message):
         opened(tmp_path)
+
+
+def test_one_logger_outlives_all_that_report_to_it(newest: FakeTensorRT) -> None:
+    package = import_tensorrt()
+    logger = logger_of(package)
+    assert what_it_said(logger) == "it gave no reason"
+    logger.log(newest.module.ILogger.Severity.ERROR, "out\n of   memory")
+    assert what_it_said(logger) == "out of memory"
+    assert logger_of(package) is logger
+    assert what_it_said(logger) == "it gave no reason"  # of what comes now
+
+
+def test_a_thread_does_not_stay_in_a_context_that_was_let_go_of(newest: FakeTensorRT) -> None:
+    tensorrt_cuda.Cuda().close()
+    assert not newest.driver.stale
+    assert newest.module.Builder(None)
 
 
 def test_an_engine_with_another_interface(newest: FakeTensorRT, tmp_path: Path) -> None:

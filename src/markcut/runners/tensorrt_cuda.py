@@ -58,7 +58,12 @@ class Cuda:
         self.enter()
 
     def close(self) -> None:
-        """Let go of the context; what was allocated must be freed before."""
+        """Let go of the context; what was allocated must be freed before.
+
+        It is no longer the calling thread's: the driver leaves a context that nobody holds any
+        more where it is, and whatever uses the GPU next in this thread would fail on it.
+        """
+        self._call("cuCtxSetCurrent", c_void_p())
         self._call("cuDevicePrimaryCtxRelease_v2", self._device)
 
     def enter(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +49,20 @@ def import_tensorrt() -> Package:
     return Package(tensorrt, version, (major, minor))
 
 
-def new_logger(package: Package) -> Any:
-    """A TensorRT logger that keeps the last errors in ``errors`` and prints nothing."""
-    trt = package.module
+def logger_of(package: Package) -> Any:
+    """The process's TensorRT logger, with no errors yet: it keeps the last ones in ``errors``.
+
+    One for all and for ever: TensorRT reports to the first logger that it was given, also what
+    belongs to a later builder or runtime, for as long as any of them lives, and does not keep it
+    alive. It prints nothing.
+    """
+    logger = _logger(package.module)
+    logger.errors = []
+    return logger
+
+
+@functools.cache
+def _logger(trt: Any) -> Any:
     base: Any = trt.ILogger
     serious = (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR)
 

@@ -6,7 +6,7 @@ from markcut.contracts import ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
 from markcut.runners.base import one_line
 from markcut.runners.tensorrt_cuda import Cuda
-from markcut.runners.tensorrt_package import import_tensorrt, new_logger, what_it_said
+from markcut.runners.tensorrt_package import import_tensorrt, logger_of, what_it_said
 from markcut.runners.tensorrt_runner import TensorRTRunner
 from markcut.runners.tensorrt_sidecar import Sidecar, sha256
 
@@ -17,7 +17,7 @@ def open_probe(spec: ModelSpec, onnx: bytes, *, rows: int) -> TensorRTRunner:
     ``onnx`` is a graph that every TensorRT takes; symbols of ``spec`` may be 1 to ``rows``.
     """
     package = import_tensorrt()
-    trt, logger = package.module, new_logger(package)
+    trt, logger = package.module, logger_of(package)
     cuda = Cuda()  # before TensorRT, whose own complaint about a missing GPU says less
     gpu, sm = cuda.name, cuda.sm
     cuda.close()

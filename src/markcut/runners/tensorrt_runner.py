@@ -17,7 +17,7 @@ from markcut.contracts import ModelSpec
 from markcut.errors import InvalidInput, RunnerError, RuntimeUnavailable
 from markcut.runners.base import Array, RunnerInfo, Value, check_feeds, check_graph, one_line
 from markcut.runners.tensorrt_cuda import Cuda
-from markcut.runners.tensorrt_package import import_tensorrt, new_logger, what_it_said
+from markcut.runners.tensorrt_package import import_tensorrt, logger_of, what_it_said
 from markcut.runners.tensorrt_profile import OpenProfile, Shapes
 from markcut.runners.tensorrt_sidecar import (
     VERSION_COMPATIBLE,
@@ -95,7 +95,7 @@ class TensorRTRunner:
             raise RuntimeUnavailable(f"{spec.name}: the engine does not fit: {misfit}; "
                                      f"{remedy(where)}")  # fmt: skip
         trt = package.module
-        self._logger = new_logger(package)
+        self._logger = logger_of(package)
         try:
             self._runtime = trt.Runtime(self._logger)
             if VERSION_COMPATIBLE in sidecar.flags:
