@@ -122,6 +122,18 @@ def start_torch(args: argparse.Namespace) -> torch.device:
     return device
 
 
+def bf16_pays(device: torch.device) -> bool:
+    """Whether 16-bit products run in hardware there: emulated ones cost ten times the 32-bit."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16"))
+
+
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments worth keeping in ``recipe.json``: no paths of this machine."""
     kept = ("batch", "workers", "replay", "seed", "device")

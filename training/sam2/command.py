@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.arguments import add_common, check_common, recorded, start_torch
+from training.arguments import add_common, bf16_pays, check_common, recorded, start_torch
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="steps a third faster after some minutes of torch.compile (needs a C++ compiler)",
     )
-    parser.add_argument("--fp32", action="store_true", help="no bf16 autocast")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -124,7 +123,7 @@ def _train(args: argparse.Namespace) -> bool:
         resume=args.resume,
         evaluate_every_s=900.0,
         seed=args.seed,
-        bf16=not args.fp32,
+        bf16=bf16_pays(device),
         clip_norm=1.0,
         recipe=recorded(args) | steering | {"embedding_weight": weight},
     )

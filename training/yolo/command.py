@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.arguments import add_common, check_common, recorded, start_torch
+from training.arguments import add_common, bf16_pays, check_common, recorded, start_torch
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _train(args: argparse.Namespace) -> bool:
         learning_rate=args.learning_rate or (_RATE if args.weights is None else _TUNING_RATE),
         resume=args.resume,
         seed=args.seed,
-        bf16=True,
+        bf16=bf16_pays(device),
         recipe=recorded(args),
     )
 
