@@ -65,7 +65,7 @@ def test_table(run: Run, photo: Any) -> None:
     assert "circle 0.95, tick 0.70" in done.out
     assert "64 x 48" in done.out
     assert "1 picture, 2 objects" in done.err
-    left_open = {"runtime": "auto", "threads": None, "precision": None}
+    left_open = {"runtime": "auto", "device": None, "threads": None, "precision": None}
     assert run.opened == [{"folder": "artifacts/demo", **left_open}]
     assert run.transport.closed == 1
     assert sorted(p.name for p in Path().iterdir()) == ["a.png", "artifacts"]  # wrote nothing
@@ -126,12 +126,12 @@ def test_options_reach_the_engine(run: Run, photo: Any) -> None:
     photo("a.png")
     done = run(
         "extract", "a.png", "--bundle", "b", "--runtime", "openvino", "--threads", "2",
-        "--precision", "bf16",
+        "--precision", "bf16", "--device", "cpu",
         "--seed", "3", "--max-marks", "4", "--mark-threshold", "0.5", "--points-per-mark", "2",
         "--prompt", "a circle",
     )  # fmt: skip
     assert done.status == 0
-    asked = {"runtime": "openvino", "threads": 2, "precision": "bf16"}
+    asked = {"runtime": "openvino", "device": "cpu", "threads": 2, "precision": "bf16"}
     assert run.opened == [{"folder": "b", **asked}]
     ((_, parameters),) = run.transport.requests
     assert parameters == {
@@ -367,7 +367,7 @@ from PIL import Image
 
 class Pipeline:
     @classmethod
-    def open(cls, folder, *, runtime, threads, precision):
+    def open(cls, folder, *, runtime, device, threads, precision):
         return cls()
 
     def infer(self, inputs, parameters):
