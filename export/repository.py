@@ -24,7 +24,7 @@ from export.triton_config import BATCH, CHAINS, RUNNERS, Flavour, configurations
 from export.triton_warmup import warmup_files
 from markcut.bundle import MANIFEST, Bundle, load_bundle, pack_conds
 from markcut.contracts import MODELS, SAM2_DECODER, STEPS
-from markcut.manifest import Manifest
+from markcut.manifest import PRECISIONS, Manifest
 from markcut.runners import RUNTIMES
 from markcut.runners.tensorrt_sidecar import FOLDER, read_engine, sha256
 
@@ -74,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=0,
         help="CPU threads of each network; default: the runtime's own choice",
     )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", *PRECISIONS[:3]), default="auto",
+        help="of the python runner's arithmetic (default: auto, as the graphs are typed)",
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,7 +87,18 @@ def run(options: argparse.Namespace) -> int:
         raise ExportError(f"--device: got {device!r}, which the {options.runner} runner has not")
     if options.threads < 0:
         raise ExportError(f"--threads: got {options.threads}, expected 0 or more")
-    flavour = Flavour(options.runner, device, runtime=options.runtime, threads=options.threads)
+    if options.precision != "auto" and options.runner != "python":
+        raise ExportError(
+            f"--precision: got {options.precision!r}, but {options.runner} computes as the graphs "
+            "are typed; convert the bundle with python -m export precision"
+        )
+    flavour = Flavour(
+        options.runner,
+        device,
+        runtime=options.runtime,
+        threads=options.threads,
+        precision=options.precision,
+    )
     write_repository(options.bundle, flavour, options.out)
     print(f"{options.out}: the repository of {options.bundle} for {flavour.runner} on {device}")
     print(

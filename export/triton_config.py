@@ -64,14 +64,16 @@ _GATHER_US = 500  # the first picture of a batch waits so long for others
 class Flavour:
     """Who runs the networks and on what.
 
-    ``runner`` is one of :data:`RUNNERS`, ``device`` cpu or gpu. ``runtime`` and ``threads``
-    (0: the runtime's own choice) are for networks on a CPU.
+    ``runner`` is one of :data:`RUNNERS`, ``device`` cpu or gpu. ``runtime``, ``threads``
+    (0: the runtime's own choice) and ``precision`` of the arithmetic (``auto``: as the graphs are
+    typed) are for networks on a CPU.
     """
 
     runner: str
     device: str
     runtime: str = "auto"
     threads: int = 0
+    precision: str = "auto"
 
     @property
     def in_python(self) -> bool:
@@ -197,7 +199,9 @@ def _python_network(spec: ModelSpec, flavour: Flavour) -> Config:
         "input": [_tensor(t) for t in single.inputs],
         "output": [_tensor(t) for t in (*single.outputs, SPAN)],
         "instance_group": [{"count": 1, "kind": Enum("KIND_CPU")}],
-        "parameters": _parameters(runtime=flavour.runtime, threads=flavour.threads),
+        "parameters": _parameters(
+            runtime=flavour.runtime, threads=flavour.threads, precision=flavour.precision
+        ),
         "model_warmup": [warmup(spec.name, single.inputs)],
     }
 

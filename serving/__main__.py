@@ -18,8 +18,11 @@ from pathlib import Path
 from export.errors import ExportError
 from export.repository import write_repository
 from export.triton_config import Flavour
+from markcut.bundle import load_bundle
+from markcut.contracts import CLIPSEG
 from markcut.errors import MarkcutError
-from markcut.runners import RUNTIMES
+from markcut.manifest import PRECISIONS
+from markcut.runners import RUNTIMES, open_runner
 from serving.environment import ROOT, prepare
 from serving.errors import ServingError
 from serving.server import HOST, Ports, TritonServer
@@ -36,9 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.threads < 0:
             raise ServingError(f"--threads: got {options.threads}, expected 0 or more")
+        if options.precision != "auto":
+            _check_precision(options)
         print("preparing the server's environment in .triton/ ...", file=sys.stderr, flush=True)
         environment = prepare()
-        flavour = Flavour("python", "cpu", runtime=options.runtime, threads=options.threads)
+        flavour = Flavour(
+            "python",
+            "cpu",
+            runtime=options.runtime,
+            threads=options.threads,
+            precision=options.precision,
+        )
         write_repository(options.bundle, flavour, state / "repository")
     except (ServingError, ExportError, MarkcutError) as error:
         print(f"serving: {error}", file=sys.stderr)
@@ -69,6 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_precision(options: argparse.Namespace) -> None:
+    """Refuse what this machine cannot compute in here: inside the server only its log would say."""
+    bundle = load_bundle(options.bundle, models=(CLIPSEG.name,))
+    open_runner(
+        bundle.spec(CLIPSEG.name),
+        bundle.onnx[CLIPSEG.name],
+        runtime=options.runtime,
+        precision=options.precision,
+    ).close()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving",
@@ -89,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, default=0,
         help="CPU threads of each network; default: the runtime's own choice",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("auto", *PRECISIONS[:3]), default="auto",
+        help="of the networks' arithmetic (default: auto, as the bundle's graphs are typed)",
     )  # fmt: skip
     parser.add_argument(
         "--probe-seconds", type=float, default=30,

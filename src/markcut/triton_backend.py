@@ -198,6 +198,7 @@ def _network(name: str, folder: Path, config: Mapping[str, Any], pb_utils: Any) 
         bundle.onnx[name],
         runtime=settings["runtime"],
         threads=int(settings["threads"]) or None,
+        precision=None if settings["precision"] == "auto" else settings["precision"],
         # as the pipeline opens it, so that both give the same bytes
         fixed=None if name == SAM2_DECODER.name else {"B": 1},
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from export.__main__ import main
 from export.errors import ExportError
 from export.pbtxt import Enum, to_pbtxt
 from export.repository import rendered, write_repository
@@ -87,6 +88,21 @@ def test_networks_on_a_gpu_batch_pictures_but_not_prompts() -> None:
     assert configs[SAM2_ENCODER.name]["input"][0]["dims"] == [512, 512, 3]  # type: ignore[index]
     assert configs[SAM2_DECODER.name]["max_batch_size"] == 0
     assert configs[SAM2_DECODER.name]["input"][0]["dims"] == [1, 16, 128, 128]  # type: ignore[index]
+
+
+def test_the_python_flavour_tells_its_networks_the_precision() -> None:
+    flavour = Flavour("python", "cpu", runtime="openvino", precision="bf16")
+    network = configurations(SIZES, flavour)[SAM2_ENCODER.name]
+    assert {"key": "precision", "value": {"string_value": "bf16"}} in network["parameters"]  # type: ignore[operator]
+
+
+def test_a_runner_that_computes_as_graphs_are_typed_refuses_a_precision(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["repository", str(bundle), "--runner", "onnxruntime", "--precision", "bf16"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert "--precision: got 'bf16', but onnxruntime computes" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_old_server_is_given_no_queue_that_can_overflow_inside_an_ensemble() -> None:

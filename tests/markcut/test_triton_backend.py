@@ -141,9 +141,8 @@ def bundle(
 
 def opened(name: str, bundle: Path, triton: FakeTriton) -> TritonModel:
     """The model ``name`` of a repository whose version folder is the bundle itself."""
-    config = {
-        "parameters": {"runtime": {"string_value": "onnxruntime"}, "threads": {"string_value": "1"}}
-    }
+    settings = {"runtime": "onnxruntime", "threads": "1", "precision": "auto"}
+    config = {"parameters": {key: {"string_value": value} for key, value in settings.items()}}
     return open_model(
         {
             "model_name": name,

@@ -127,6 +127,7 @@ def test_it_ends_with_the_supervisor_whatever_ends_that(
     [
         (["--bundle", "nowhere"], "nowhere: got nothing, expected a bundle's folder"),
         (["--threads", "-1"], "--threads: got -1"),
+        (["--runtime", "onnxruntime", "--precision", "bf16"], "precision: got 'bf16'"),
     ],
 )
 def test_wrong_use_is_one_sentence(
