@@ -44,29 +44,8 @@ class PromptedObject(Segmented):
         return {**self.outline_json(), "score": rounded(self.score)}
 
 
-@dataclass(frozen=True, eq=False)
 class Prompted(Answer[PromptedObject]):
-    """The objects that were prompted for on one picture, in the prompts' order.
-
-    ``picture``, ``width``, ``height`` and ``stage_ms`` are as in :class:`Extraction`.
-    """
-
-    picture: str
-    width: int
-    height: int
-    objects: tuple[PromptedObject, ...]
-    stage_ms: Mapping[str, float]
-    source: PixelSource = field(repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """The result JSON of one picture."""
-        return {
-            "picture": self.picture,
-            "width": self.width,
-            "height": self.height,
-            "objects": [found.to_json() for found in self.objects],
-            "stage_ms": {stage: rounded(ms) for stage, ms in self.stage_ms.items()},
-        }
+    """The objects that were prompted for on one picture, in the prompts' order."""
 
 
 def read_prompted(encoded: EncodedPicture, outputs: Mapping[str, wire.Array]) -> Prompted:

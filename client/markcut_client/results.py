@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,7 +39,7 @@ class Mark:
         return frozen(self.segmentation.decode())
 
 
-class Segmented:
+class Segmented(ABC):
     """What has a mask on a picture: its pixels, its box, and the cut-out."""
 
     segmentation: Rle
@@ -80,15 +81,28 @@ class Segmented:
             "area": self.area,
         }
 
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """This object as in the result JSON."""
+
 
 Found = TypeVar("Found", bound=Segmented)
 
 
+@dataclass(frozen=True, eq=False)
 class Answer(Sequence[Found]):
-    """The objects of one picture, in the engine's order."""
+    """The objects of one picture, in the engine's order.
 
+    ``picture`` is the path as it was given, empty for bytes, images and arrays; ``width`` and
+    ``height`` are the upright picture's; ``stage_ms`` holds the milliseconds of every stage.
+    """
+
+    picture: str
+    width: int
+    height: int
     objects: tuple[Found, ...]
-    source: PixelSource
+    stage_ms: Mapping[str, float]
+    source: PixelSource = field(repr=False)
 
     @overload
     def __getitem__(self, index: int) -> Found: ...
@@ -107,6 +121,16 @@ class Answer(Sequence[Found]):
     def pixels(self) -> Pixels:
         """The upright picture, a read-only uint8 array (h, w, 3), RGB, decoded once."""
         return self.source.pixels
+
+    def to_json(self) -> dict[str, Any]:
+        """The result JSON of one picture."""
+        return {
+            "picture": self.picture,
+            "width": self.width,
+            "height": self.height,
+            "objects": [found.to_json() for found in self.objects],
+            "stage_ms": {stage: rounded(ms) for stage, ms in self.stage_ms.items()},
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,30 +167,8 @@ class MarkedObject(Segmented):
         }
 
 
-@dataclass(frozen=True, eq=False)
 class Extraction(Answer[MarkedObject]):
-    """The marked objects of one picture, in the engine's order; empty where nothing is marked.
-
-    ``picture`` is the path as it was given, empty for bytes, images and arrays; ``width`` and
-    ``height`` are the upright picture's; ``stage_ms`` holds the milliseconds of every stage.
-    """
-
-    picture: str
-    width: int
-    height: int
-    objects: tuple[MarkedObject, ...]
-    stage_ms: Mapping[str, float]
-    source: PixelSource = field(repr=False)
-
-    def to_json(self) -> dict[str, Any]:
-        """The result JSON of one picture."""
-        return {
-            "picture": self.picture,
-            "width": self.width,
-            "height": self.height,
-            "objects": [found.to_json() for found in self.objects],
-            "stage_ms": {stage: rounded(ms) for stage, ms in self.stage_ms.items()},
-        }
+    """The marked objects of one picture; empty where nothing is marked."""
 
 
 def read_answer(encoded: EncodedPicture, outputs: Mapping[str, wire.Array]) -> Extraction:
