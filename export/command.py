@@ -60,8 +60,9 @@ _ULTRALYTICS = ("ultralytics-opencv-headless", "ultralytics")  # one package, tw
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--clipseg", required=True, metavar="ID_OR_DIR",
-        help="a folder of save_pretrained, or a hub id",
+        "--clipseg", required=True, metavar="ID_OR_PATH",
+        help="a folder of save_pretrained, a hub id such as CIDAS/clipseg-rd64-refined, or a file "
+        "of the original repository (.pth), which may need --clip",
     )  # fmt: skip
     parser.add_argument(
         "--clip", metavar="ID_OR_DIR",

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.boxes import paired
 from export.fidelity_pictures import NamedPicture
 from export.fidelity_prompts import Prompt, decoder_prompts, prompts_for
 from markcut import prompted
@@ -279,21 +280,8 @@ def full_mask(logits: Floats, size: tuple[int, int]) -> Mask:
 
 def _pairs(one: list[Detection], other: list[Detection]) -> list[tuple[Detection, Detection]]:
     """Marks of both whose boxes agree, best scores first, each used once."""
-    left = list(other)
-    pairs = []
-    for mark in one:
-        best = max(left, key=lambda candidate: _box_iou(mark, candidate), default=None)
-        if best is not None and _box_iou(mark, best) >= _SAME:
-            left = [candidate for candidate in left if candidate is not best]
-            pairs.append((mark, best))
-    return pairs
-
-
-def _box_iou(one: Detection, other: Detection) -> float:
-    low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
-    both = float(np.prod(np.maximum(high - low, 0)))
-    areas = [float(np.prod(mark.box[2:] - mark.box[:2])) for mark in (one, other)]
-    return both / max(sum(areas) - both, 1e-9)
+    boxes = [np.reshape([mark.box for mark in marks], (-1, 4)) for marks in (one, other)]
+    return [(one[row], other[match]) for row, match in paired(*boxes, least=_SAME)]
 
 
 def _ink_iou(one: Detection, other: Detection) -> float:

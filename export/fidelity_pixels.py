@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from export.boxes import paired
 from export.fidelity_agreement import mask_iou
 from export.fidelity_pictures import NamedPicture
 from export.fidelity_records import (
@@ -126,7 +127,9 @@ def _marks(
         columns, rows = np.arange(mask.shape[1]), np.arange(mask.shape[0])
         mask &= (columns >= box[0]) & (columns < box[2])
         mask &= ((rows >= box[1]) & (rows < box[3]))[:, None]
-        found.append(YoloSaid(int(outputs[_KINDS][row]), float(outputs[_SCORES][row]), box, mask))
+        if mask.any():  # ultralytics drops what has no ink
+            score = float(outputs[_SCORES][row])
+            found.append(YoloSaid(int(outputs[_KINDS][row]), score, box, mask))
     return found
 
 
@@ -144,10 +147,11 @@ def _compared(
     size: tuple[int, int],
 ) -> Iterator[Finding]:
     name = YOLO11_SEG.name
-    pairs = _pairs(got, wanted)
-    paired = {id(mark) for pair in pairs for mark in pair}
+    boxes = [np.reshape([mark.box for mark in marks], (-1, 4)) for marks in (wanted, got)]
+    pairs = [(got[match], wanted[row]) for row, match in paired(*boxes, least=_PAIRED)]
+    together = {id(mark) for pair in pairs for mark in pair}
     # what is alone counts, unless it is that near to the threshold
-    alone = [m for m in (*got, *wanted) if id(m) not in paired and m.score > threshold + _NEAR]
+    alone = [m for m in (*got, *wanted) if id(m) not in together and m.score > threshold + _NEAR]
     if got or wanted:
         share = len(pairs) / max(len(pairs) + len(alone), 1)
         yield overlap(name, level, MARKS_FOUND, share, picture=picture, kind=kind)
@@ -163,21 +167,3 @@ def _compared(
         ink = mask_iou(ours.mask, theirs.mask)
         where = f"{picture}, {KINDS[theirs.kind]}"
         yield overlap(name, level, _MASKS, ink, picture=where, kind=kind)
-
-
-def _pairs(got: list[YoloSaid], wanted: list[YoloSaid]) -> list[tuple[YoloSaid, YoloSaid]]:
-    left = list(got)
-    pairs = []
-    for mark in wanted:
-        best = max(left, key=lambda one: _box_iou(one, mark), default=None)
-        if best is not None and _box_iou(best, mark) >= _PAIRED:
-            left = [one for one in left if one is not best]
-            pairs.append((best, mark))
-    return pairs
-
-
-def _box_iou(one: YoloSaid, other: YoloSaid) -> float:
-    low, high = np.maximum(one.box[:2], other.box[:2]), np.minimum(one.box[2:], other.box[2:])
-    both = float(np.prod(np.maximum(high - low, 0)))
-    areas = [float(np.prod(mark.box[2:] - mark.box[:2])) for mark in (one, other)]
-    return both / max(sum(areas) - both, 1e-9)

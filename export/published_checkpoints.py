@@ -9,13 +9,14 @@ file names and file formats. What the exporter does with a checkpoint depends on
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from export.random_weights import enliven, settle_yolo, spread
 
 _REVISION = "0" * 40  # of a folder in the hub's cache
 
@@ -66,7 +67,7 @@ def write_clipseg(folder: Path, *, reduce_dim: int, refined: bool, form: str) ->
     model = CLIPSegForImageSegmentation(CLIPSegConfig.from_pretrained(folder)).eval()
     enliven(model)
     last = model.decoder.transposed_convolution
-    with _spread([last[-1] if refined else last], to=3.0), torch.no_grad():
+    with spread([last[-1] if refined else last], 3.0), torch.no_grad():
         model(pixel_values=torch.randn(1, 3, 352, 352), conditional_embeddings=torch.randn(1, 512))
     weights = model.state_dict()
     if form == "model.safetensors":
@@ -91,12 +92,7 @@ def write_yolo11_seg(folder: Path, *, size: str) -> str:
     torch.manual_seed(0)
     model = SegmentationModel(f"yolo11{size}-seg.yaml", nc=len(KINDS), verbose=False)
     model.names = dict(enumerate(KINDS))
-    spread_out(model)
-    head = model.model[-1]
-    with contextlib.ExitStack() as stack, torch.no_grad():
-        for branch, to in ((head.cv2, 1.0), (head.cv3, 2.0), (head.cv4, 0.5)):
-            stack.enter_context(_spread([level[-1] for level in branch], to=to))
-        model.eval()(_views())
+    settle_yolo(model)
     path = folder / f"yolo11{size}-seg.pt"
     content = {
         "epoch": -1, "best_fitness": None, "model": model.eval().half(), "ema": None,
@@ -121,64 +117,6 @@ def write_sam2(folder: Path, *, hub_id: str) -> str:
     enliven(model)
     torch.save({"model": model.state_dict()}, folder / file)
     return str(folder / file)
-
-
-def enliven(model: Any) -> None:
-    """Give vectors and zeros some size: nothing may be left out unnoticed."""
-    import torch
-
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        if parameter.dim() < 2 or not parameter.any():
-            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-
-
-def spread_out(model: Any) -> None:
-    """Give a YOLO statistics of pictures, and scores and boxes that differ."""
-    import torch
-
-    for norm in model.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            norm.momentum = None  # running statistics become those of the pictures below
-            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
-            torch.nn.init.normal_(norm.bias, 0, 0.3)
-    with torch.no_grad():
-        model.train()._predict_once(_views())
-    for kinds, masks in zip(model.model[-1].cv3, model.model[-1].cv4, strict=True):
-        kinds[-1].weight.data *= 2
-        kinds[-1].bias.data += 3
-        masks[-1].weight.data *= 0.05
-
-
-def _views() -> Any:
-    """Pictures as a YOLO takes them."""
-    import numpy as np
-    import torch
-
-    from export.pictures import letterboxed, verification_pictures
-
-    views = np.stack([letterboxed(picture, 640) for picture in verification_pictures()])
-    return torch.from_numpy(views).permute(0, 3, 1, 2).float() / 255
-
-
-@contextlib.contextmanager
-def _spread(layers: Sequence[Any], *, to: float) -> Iterator[None]:
-    """Scale what ``layers`` answer in the block to the standard deviation ``to``.
-
-    Where random logits run into the hundreds, a sigmoid turns the last bit of any fp32 forward,
-    upstream's as well, into a difference of 1e-4.
-    """
-    seen: dict[Any, float] = {}
-
-    def note(layer: Any, inputs: Any, answer: Any) -> None:
-        seen[layer] = float(answer.std())
-
-    handles = [layer.register_forward_hook(note) for layer in layers]
-    yield
-    for handle in handles:
-        handle.remove()
-    for layer, deviation in seen.items():
-        layer.weight.data *= to / deviation
 
 
 def _in_cache(write: Callable[[Path], str], hub_id: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ for package in ("onnxslim", "sam2", "skimage", "transformers", "ultralytics"):
         pytest.skip(f"{package} is not installed: make setup", allow_module_level=True)
 
 from export.pictures import verification_pictures  # noqa: E402
-from export.published_checkpoints import spread_out  # noqa: E402
+from export.random_weights import settle_yolo  # noqa: E402
 from markcut.contracts import KINDS  # noqa: E402
 from tests.export.tiny import enliven, reduced_sam2, write_sam2  # noqa: E402
 
@@ -74,7 +74,7 @@ def yolo_model() -> Any:
     config["scales"] = {"n": [0.5, 0.125, 1024]}
     model = SegmentationModel(config, nc=len(KINDS), verbose=False)
     model.names = dict(enumerate(KINDS))
-    spread_out(model)
+    settle_yolo(model)
     return model.eval().requires_grad_(False)
 
 

@@ -56,9 +56,9 @@ def test_confident_marks_are_those_of_ultralytics_predict(
         np.testing.assert_array_equal(answer[KIND_IDS][k, :count], result.boxes.cls.numpy())
         assert (answer[SCORES][k, count:] < 0.3).all()
         for mine, theirs in zip(answer[MASKS][k], result.masks.data.numpy(), strict=False):
-            wide = torch.from_numpy(mine)[None, None]
-            ink = torch.nn.functional.interpolate(wide, size=theirs.shape, mode="bilinear")
-            found = (ink[0, 0] > 0.5).numpy() & (theirs > 0)  # upstream crops to the box
+            logits = torch.from_numpy(mine)[None, None].logit()  # upstream resizes before a sigmoid
+            ink = torch.nn.functional.interpolate(logits, size=theirs.shape, mode="bilinear")
+            found = (ink[0, 0] > 0).numpy() & (theirs > 0)  # upstream crops to the box
             wanted = theirs > 0
             assert found.sum() >= 0.98 * wanted.sum()
 

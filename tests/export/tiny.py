@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from export.published_checkpoints import enliven
+from export.random_weights import enliven
 
 
 def reduced_sam2(
