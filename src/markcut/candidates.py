@@ -133,7 +133,8 @@ def feature_table(
     border[1:-1, 1:-1] = 0
     # vector by vector: one product of so few columns wakes BLAS' threads, which cost 50 times more
     in_ink, in_hull, in_inside, on_border = (
-        binary @ region for region in (ink, grids.hull.ravel(), grids.inside.ravel(), border.ravel())
+        binary @ region
+        for region in (ink, grids.hull.ravel(), grids.inside.ravel(), border.ravel())
     )
     held = _held(binary.reshape(hypotheses, masks, side, side), points, labels)
 

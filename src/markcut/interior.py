@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.frame import framed_evenly
+
 Mask = NDArray[np.bool_]
 
 _CLOSED = 0.5  # enclosed share of the hull from which a loop counts as closed
@@ -44,7 +46,7 @@ def interior(ink: Mask) -> Mask:
 
 def _enclosed(ink: Mask, gap: int) -> Mask:
     """Cells that cannot reach the border once the ink has grown by ``gap`` cells."""
-    walls = np.pad(ink, gap + 2).view(np.uint8)
+    walls = framed_evenly(ink, gap + 2)
     if gap:
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
         walls = np.asarray(cv2.dilate(walls, disc), np.uint8)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.frame import framed_evenly
+
 Grid = NDArray[np.float32]  # (s, s)
 
 _PART = 0.08  # of the mask: a part that is smaller and holds no prompt is a speck
@@ -44,10 +46,10 @@ def _closed(mask: NDArray[np.uint8], ink: Grid) -> NDArray[np.uint8]:
     inky = (ink > _INKY).astype(np.uint8)
     if not inky.any():
         return np.zeros_like(mask)
-    depth = cv2.distanceTransform(np.pad(inky, 1), cv2.DIST_L2, 3)
+    depth = cv2.distanceTransform(framed_evenly(inky, 1), cv2.DIST_L2, 3)
     reach = int(np.ceil(min(float(depth.max()), mask.shape[0] / 16)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    roomy = np.pad(mask, reach)
+    roomy = framed_evenly(mask, reach)
     closed = cv2.morphologyEx(roomy, cv2.MORPH_CLOSE, disc)[reach:-reach, reach:-reach]
     return np.where(closed > 0, inky, 0).astype(np.uint8)
 
@@ -75,7 +77,7 @@ def _specks(mask: NDArray[np.uint8], points: NDArray[np.float32], area: int) -> 
 
 def _holes(mask: NDArray[np.uint8], ink: Grid, area: int) -> NDArray[np.bool_]:
     # a frame of background joins everything that reaches the border: that is no hole
-    count, framed = cv2.connectedComponents(np.pad(1 - mask, 1, constant_values=1), connectivity=4)
+    count, framed = cv2.connectedComponents(framed_evenly(1 - mask, 1, value=1), connectivity=4)
     parts = framed[1:-1, 1:-1]
     size = np.bincount(parts.ravel(), minlength=count)
     inked = np.bincount(parts.ravel(), weights=ink.ravel(), minlength=count)
@@ -99,14 +101,14 @@ def to_picture(
     # between cells' centres the sign may change, beyond the next one it cannot
     x0, x1 = _pixels(int(columns.min()) - 1, int(columns.max()) + 2, width / side, width)
     y0, y1 = _pixels(int(rows.min()) - 1, int(rows.max()) + 2, height / side, height)
-    wide = cv2.resize(logits, (width, side), interpolation=cv2.INTER_LINEAR)[:, x0:x1]
-    patch = _positive(np.asarray(wide, np.float32), y0, y1, height)
-    inner_rows, inner_columns = np.flatnonzero(patch.any(axis=1)), np.flatnonzero(patch.any(axis=0))
-    if not len(inner_rows):
-        return np.zeros((0, 0), np.bool_), (0, 0)
-    top, left = int(inner_rows[0]), int(inner_columns[0])
-    cut = patch[top : int(inner_rows[-1]) + 1, left : int(inner_columns[-1]) + 1]
-    return cut, (x0 + left, y0 + top)
+    wide = np.full((side, x1 - x0), -1, np.float32)
+    used = slice(max(0, int(rows.min()) - 1), int(rows.max()) + 2)
+    here = logits[used]
+    wide[used] = cv2.resize(here, (width, len(here)), interpolation=cv2.INTER_LINEAR)[:, x0:x1]
+    patch = _positive(wide, y0, y1, height)
+    left, top, columns_in, rows_in = cv2.boundingRect(patch.view(np.uint8))
+    cut = patch[top : top + rows_in, left : left + columns_in]
+    return cut, (x0 + left, y0 + top) if cut.size else (0, 0)
 
 
 def _pixels(first: int, end: int, scale: float, size: int) -> tuple[int, int]:

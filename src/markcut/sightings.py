@@ -137,6 +137,8 @@ def _iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 def _same(one: Sighting, other: Sighting) -> bool:
     """Whether two sightings show one mark, judged where both looked."""
+    if _apart(one.box, other.box):  # most are, and this is quick
+        return False
     a, b, u, v = (one.box, other.box, one.detection.window, other.detection.window)
     x0, y0 = max(u[0], v[0]), max(u[1], v[1])
     x1, y1 = min(u[2], v[2]), min(u[3], v[3])
@@ -154,6 +156,10 @@ def _same(one: Sighting, other: Sighting) -> bool:
     if not (one.cut or other.cut) and least < _PART * most:
         return False  # a dot on a circle's line
     return bool(least > 0 and np.count_nonzero(ink & more) > _SHARED * least)
+
+
+def _apart(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
+    return bool(a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1])
 
 
 def _ink_at(

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.frame import framed, framed_evenly
 from markcut.geometry import Picture, Window
 from markcut.marks import Mark
 
@@ -71,7 +72,7 @@ def stroke_width(ink: Mask) -> float:
     cells = np.count_nonzero(ink)
     if cells == 0:
         return 1.0
-    depth = cv2.distanceTransform(np.pad(ink, 1).view(np.uint8), cv2.DIST_L2, 3)
+    depth = cv2.distanceTransform(framed_evenly(ink, 1), cv2.DIST_L2, 3)
     return max(1.0, 4.0 * float(depth.sum()) / cells - 1.0)
 
 
@@ -103,6 +104,8 @@ def look(picture: Picture, marks: Sequence[Mark], index: int, *, reach: float) -
     stroke = 1.0
     least = max(_LEAST_MARGIN, _FINEST * float(np.hypot(height, width)))
     for other, drawn in enumerate(marks):
+        if other != index and _outside(drawn, window):
+            continue
         cells = ink_cells(drawn, window, stride)
         if other == index:
             own = cells
@@ -132,6 +135,11 @@ def look(picture: Picture, marks: Sequence[Mark], index: int, *, reach: float) -
     )
 
 
+def _outside(mark: Mark, window: Window) -> bool:
+    (x, y), (rows, columns) = mark.origin, mark.ink.shape
+    return x >= window[2] or y >= window[3] or x + columns <= window[0] or y + rows <= window[1]
+
+
 def ink_cells(mark: Mark, window: Window, stride: int) -> Mask:
     """The ink of ``mark`` in cells of ``window`` (xyxy): true where any pixel of a cell is ink."""
     width, height = window[2] - window[0], window[3] - window[1]
@@ -147,7 +155,7 @@ def ink_cells(mark: Mark, window: Window, stride: int) -> Mask:
     # whole cells only
     before = (top % stride, left % stride)
     after = (-bottom % stride, -right % stride)
-    grid = np.pad(patch, ((before[0], after[0]), (before[1], after[1]))).astype(np.uint8) * 255
+    grid = framed(patch, before[0], after[0], before[1], after[1]) * np.uint8(255)
     factor = stride
     while factor > 1:
         step = min(factor, _POOL)
@@ -164,7 +172,7 @@ def _closed(own: Mask, reach: float) -> Mask:
     size = 2 * round(reach) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     edge = size // 2
-    roomy = cv2.morphologyEx(np.pad(own, edge).view(np.uint8), cv2.MORPH_CLOSE, disc)
+    roomy = cv2.morphologyEx(framed_evenly(own, edge), cv2.MORPH_CLOSE, disc)
     return np.asarray(roomy[edge : edge + own.shape[0], edge : edge + own.shape[1]], np.bool_)
 
 
