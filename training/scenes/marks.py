@@ -173,7 +173,9 @@ def stroke_width(rng: np.random.Generator, area: int) -> float:
     return float(at_1mp * np.sqrt(area / 1e6))
 
 
-def _inked(rng: np.random.Generator, picture: Picture, drawing: Drawing, pen: Pen) -> Mask | None:
+def ink_drawing(
+    rng: np.random.Generator, picture: Picture, drawing: Drawing, pen: Pen
+) -> Mask | None:
     """Draw in place with a colour that can be seen there; the ink's mask, None when invisible."""
     filled = drawing.filled or (False,) * len(drawing.strokes)
     strokes = [
@@ -234,7 +236,7 @@ def draw_marks(
             if found is None:
                 continue
             drawing, target, cover, pen = found
-            ink = _inked(rng, picture, drawing, pen)
+            ink = ink_drawing(rng, picture, drawing, pen)
             if ink is None:
                 continue
             marks.append(SceneMark(drawing.kind, ink, target.instance, pen.width, drawing.tip))

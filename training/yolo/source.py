@@ -66,12 +66,14 @@ class Schedule:
 
     batch: int
     stages: tuple[Stage, ...] = STAGES
+    fresh: bool = False  # marks of every view's own
 
     def batch_size(self, progress: float) -> int:
         return min(MOST_SAMPLES, max(2, round(self.batch * self._stage(progress).share)))
 
     def view(self, plates: Plates, rng: np.random.Generator, progress: float) -> View:
-        return random_view(plates, rng, side=self._stage(progress).side)
+        side = self._stage(progress).side
+        return random_view(plates, rng, side=side, fresh=self.fresh)
 
     def _stage(self, progress: float) -> Stage:
         return next((s for s in self.stages if progress < s.until), self.stages[-1])
@@ -81,7 +83,8 @@ def recipe(
     plates: ScenePlates | FolderPlates, *, batch: int, tuning: bool = False
 ) -> Recipe[Plates, View]:
     """Batches of random views for ``training.feed.Feed``."""
-    schedule = Schedule(batch, TUNING_STAGES if tuning else STAGES)
+    fresh = isinstance(plates, ScenePlates)
+    schedule = Schedule(batch, TUNING_STAGES if tuning else STAGES, fresh)
     return Recipe(plates, schedule.view, collate, schedule.batch_size)
 
 

@@ -14,6 +14,7 @@ from markcut.contracts import KINDS, YOLO_SIDE
 from training.colours import recoloured
 from training.plates import Plate, PlateMark, Window, cut, erase
 from training.scenes.scene import Picture
+from training.yolo.fresh import with_fresh_marks
 
 if TYPE_CHECKING:
     import torch
@@ -46,12 +47,17 @@ def letterboxed(plate: Plate, side: int) -> View:
 
 
 def random_view(
-    plates: Sequence[Plate], rng: np.random.Generator, *, side: int, clean: float = 0.05
+    plates: Sequence[Plate],
+    rng: np.random.Generator,
+    *,
+    side: int,
+    clean: float = 0.05,
+    fresh: bool = False,
 ) -> View:
     """A view of one of a picture's plates; ``clean`` is the share of views without any mark.
 
     Views smaller than 640 are mostly windows of what the network sees at 640, so that they cost
-    less and teach the same sizes.
+    less and teach the same sizes. ``fresh`` draws more marks on it (``training.yolo.fresh``).
     """
     plate = plates[0] if len(plates) == 1 or rng.random() < 0.5 else _pick(rng, plates[1:])
     target = _pick(rng, plate.marks) if plate.marks and rng.random() < 0.94 else None
@@ -64,6 +70,8 @@ def random_view(
     keep = _kept(view, scale, rng, clean)
     if not all(keep):
         view = erase(view, keep)
+    if fresh:
+        view = with_fresh_marks(view, rng, scale=scale)
     method = cv2.INTER_AREA if rng.random() < 0.5 else cv2.INTER_LINEAR
     finished = _finish(view, side, method)
     return _flipped(replace(finished, picture=recoloured(finished.picture, rng)), rng)
