@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
 from markcut.errors import InvalidInput
-from markcut.geometry import Picture, letterbox, placed, stretch
+from markcut.geometry import Halves, Picture, letterbox, placed, stretch
 from markcut.images import decode
 from markcut.marks import Detection, Mark, crop_windows, detections, merge
 from markcut.parameters import Parameters
@@ -42,11 +42,12 @@ def preprocess(image: Array, side: int, clock: Clock) -> Views:
     with clock.stage("decode"):
         picture = decode(image)
     with clock.stage("preprocess"):
+        halves = Halves(picture)
         return Views(
             picture=picture,
-            clipseg=stretch(picture, CLIPSEG_SIDE)[0][None],
-            yolo11_seg=letterbox(picture, YOLO_SIDE)[0][None],
-            sam2_encoder=stretch(picture, side)[0][None],
+            clipseg=stretch(halves, CLIPSEG_SIDE)[0][None],
+            yolo11_seg=letterbox(halves, YOLO_SIDE)[0][None],
+            sam2_encoder=stretch(halves, side)[0][None],
         )
 
 

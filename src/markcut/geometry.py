@@ -66,19 +66,48 @@ class Placement:
         return _lerp(wide, at[: len(rows), 1])
 
 
+class Halves:
+    """A picture and what halving it again and again makes of it, each made once for all views.
+
+    Halving both axes is ten times as fast as any other ratio, and averages chain exactly.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._levels = [picture]
+
+    @property
+    def picture(self) -> Picture:
+        return self._levels[0]
+
+    def near(self, width: int, height: int) -> Picture:
+        """The smallest one that shrinks by less than two on an axis, odd sides permitting."""
+        for level, picture in enumerate(self._levels):
+            rows, columns = picture.shape[:2]
+            if rows % 2 or columns % 2 or rows < 2 * height or columns < 2 * width:
+                return picture
+            if level + 1 == len(self._levels):
+                # the list grows while it is gone through
+                half = _cv2_resize(picture, (columns // 2, rows // 2), cv2.INTER_AREA)
+                self._levels.append(half)
+        raise AssertionError("a picture of one pixel is odd")
+
+
 def letterbox(
-    picture: Picture, side: int, *, window: Window | None = None
+    picture: Picture | Halves, side: int, *, window: Window | None = None
 ) -> tuple[Picture, Placement]:
     """A window of the picture, as large as it fits and centred in a grey (side, side, 3) square.
 
     ``window`` is by default the whole picture; it must lie inside and hold at least one pixel.
     """
-    window = _checked(picture, window)
+    halves = picture if isinstance(picture, Halves) else Halves(picture)
+    window = _checked(halves.picture, window)
     placement = _letterboxed(window, side)
     x0, y0, x1, y1 = window
     left, top, right, bottom = placement.inner
     square = np.full((side, side, 3), PADDING, np.uint8)
-    square[top:bottom, left:right] = _resize(picture[y0:y1, x0:x1], right - left, bottom - top)
+    if window != (0, 0, *halves.picture.shape[1::-1]):
+        halves = Halves(halves.picture[y0:y1, x0:x1])
+    square[top:bottom, left:right] = _resize(halves, right - left, bottom - top)
     return square, placement
 
 
@@ -96,10 +125,13 @@ def _letterboxed(window: Window, side: int) -> Placement:
     return Placement(window, (left, top, left + inner_width, top + inner_height), side)
 
 
-def stretch(picture: Picture, side: int) -> tuple[Picture, Placement]:
+def stretch(picture: Picture | Halves, side: int) -> tuple[Picture, Placement]:
     """The whole picture as a (side, side, 3) square, each axis scaled on its own."""
-    placement = Placement(window=_checked(picture, None), inner=(0, 0, side, side), side=side)
-    return np.ascontiguousarray(_resize(picture, side, side, smooth=True)), placement
+    halves = picture if isinstance(picture, Halves) else Halves(picture)
+    placement = Placement(
+        window=_checked(halves.picture, None), inner=(0, 0, side, side), side=side
+    )
+    return np.ascontiguousarray(_resize(halves, side, side, smooth=True)), placement
 
 
 def _checked(picture: Picture, window: Window | None) -> Window:
@@ -112,30 +144,22 @@ def _checked(picture: Picture, window: Window | None) -> Window:
     return int(x0), int(y0), int(x1), int(y1)
 
 
-def _resize(picture: Picture, width: int, height: int, *, smooth: bool = False) -> Picture:
-    """Average over areas where an axis shrinks, interpolate linearly where it grows.
+def _resize(halves: Halves, width: int, height: int, *, smooth: bool = False) -> Picture:
+    """Halve while an axis shrinks by two or more, then filter what is left.
 
     Upstream, SAM2 resizes with torch's antialiased bilinear filter, CLIPSeg with an antialiased
     bicubic one, YOLO with plain bilinear. ``smooth`` shrinks with Pillow's antialiased bilinear
-    filter, which is SAM2's but for rounding and takes a little longer than averaging. Plain
-    bilinear skips pixels when it shrinks by more than two: at 12 megapixels it is off by 5 levels,
-    and a thin pen stroke breaks into dashes or vanishes.
+    filter, which is SAM2's but for rounding. Plain bilinear is YOLO's, and ten times as fast; it
+    skips pixels when it shrinks by more than two: at 12 megapixels it would be off by 5 levels,
+    and a thin pen stroke break into dashes or vanish. So areas are averaged there.
     """
-    # Halving both axes is ten times as fast as any other ratio, and averages chain exactly.
-    while (
-        picture.shape[0] % 2 == 0
-        and picture.shape[1] % 2 == 0
-        and picture.shape[0] >= 2.8 * height
-        and picture.shape[1] >= 2.8 * width
-    ):
-        half = (picture.shape[1] // 2, picture.shape[0] // 2)
-        picture = _cv2_resize(picture, half, cv2.INTER_AREA)
+    picture = halves.near(width, height)
     # OpenCV averages only where both axes shrink, so a panorama takes two steps
     smaller = (min(width, picture.shape[1]), min(height, picture.shape[0]))
     if smooth and picture.shape[1::-1] != smaller:
         image = Image.fromarray(picture).resize(smaller, Image.Resampling.BILINEAR)
         picture = np.asarray(image, np.uint8)
-    else:
+    elif picture.shape[0] > 2 * height or picture.shape[1] > 2 * width:
         picture = _cv2_resize(picture, smaller, cv2.INTER_AREA)
     return _cv2_resize(picture, (width, height), cv2.INTER_LINEAR)
 
