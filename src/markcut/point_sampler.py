@@ -2,7 +2,8 @@
 
 Every mark gets several hypotheses, the most likely one first. They differ where the mark leaves
 room for doubt: how far beyond an arrow's tip, on which side of a stroke, one point or several or
-a box. All of them go through the decoder in one batch; mask selection decides.
+a box. All of them go through the decoder in one batch; mask selection decides. On a picture with
+many marks each has its first one alone, for the decoder's time grows with every row.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from markcut.views import look
 
 FOREGROUND, BOX_START, BOX_END, PADDING = 1, 2, 3, -1
 """Labels of SAM2 prompts."""
+
+_CROWD = 4
+"""More marks than these get one hypothesis each. On 306 drawn marks the objects' IoU was lower by
+0.001 (deviation 0.005) with the first one than with all, at a quarter of the decoder's time; with
+two or three it was lower by 0.006 to 0.008."""
 
 _REACH = 0.07  # of the diagonal: what a view shows around the ink
 
@@ -43,12 +49,13 @@ def sample_prompts(
 ) -> Prompts:
     """Prompts for ``marks`` on ``picture``, uint8 RGB (h, w, 3).
 
-    A hypothesis has at most ``points_per_mark`` foreground points. The same arguments give the
-    same prompts. Foreground points lie inside the picture and on no mark's ink, as long as any
-    pixel is free of it.
+    Up to four marks have several hypotheses each, more marks one each. A hypothesis has at most
+    ``points_per_mark`` foreground points. The same arguments give the same prompts. Foreground
+    points lie inside the picture and on no mark's ink, as long as any pixel is free of it.
     """
     height, width = picture.shape[:2]
     reach = _REACH * float(np.hypot(height, width))
+    hypotheses_each = 1 if len(marks) > _CROWD else None
     rows: list[tuple[NDArray[np.float32], NDArray[np.float32] | None]] = []
     owners: list[int] = []
     for index, mark in enumerate(marks):
@@ -58,7 +65,8 @@ def sample_prompts(
             owners.append(index)
             continue
         rng = np.random.default_rng((seed, index))
-        for points, box in hypotheses(view, mark.kind, rng=rng, most=points_per_mark):
+        found = hypotheses(view, mark.kind, rng=rng, most=points_per_mark)
+        for points, box in found[:hypotheses_each]:
             corners = None if box is None else view.corners(box)
             rows.append((view.to_picture(points), corners))
             owners.append(index)

@@ -179,6 +179,16 @@ def test_rows_belong_to_their_marks_and_are_padded() -> None:
         assert not all_ink[points[:, 1], points[:, 0]].any()
 
 
+def test_many_marks_get_their_most_likely_hypothesis_each() -> None:
+    dots = [mark("dot", ellipse((120, 240), (20 + 40 * k, 60), (4, 4))) for k in range(5)]
+    picture = np.full((120, 240, 3), 200, np.uint8)
+    few, many = sample_prompts(picture, dots[:4]), sample_prompts(picture, dots)
+    assert (np.bincount(few.owners) > 1).all()
+    assert many.owners.tolist() == [0, 1, 2, 3, 4]
+    firsts = [int(np.flatnonzero(few.owners == index)[0]) for index in range(4)]
+    np.testing.assert_array_equal(many.coords[:4, 0], few.coords[firsts, 0])
+
+
 def test_no_mark_no_prompt() -> None:
     prompts = sample_prompts(np.zeros((20, 30, 3), np.uint8), [])
     assert prompts.coords.shape == (0, 1, 2)
