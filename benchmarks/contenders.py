@@ -103,7 +103,7 @@ class WireEngine:
             np.full((rows, *self._plane), np.nan, np.float32),
         )
         prompts = {tensor.name: value for tensor, value in zip(_PROMPTS, values, strict=True)}
-        given = {_IMAGE: np.frombuffer(picture, np.uint8), **prompts}
+        given: dict[str, Array] = {_IMAGE: np.frombuffer(picture, np.uint8), **prompts}
         outputs = self._ask(PROMPTED_OBJECT.name, given)
         return tuple(outputs[PROMPTED_OBJECT.outputs[0].name].tolist())
 

@@ -189,7 +189,7 @@ def _agreement(
             )
     wanted, got = answers
     hot = other.manifest.defaults["heat_threshold"]
-    agreed = {
+    agreed: dict[str, Any] = {
         "masks": fidelity.mask_agreement(wanted[0], got[0]),
         "heat": fidelity.heat_agreement(wanted[1], got[1], threshold=hot),
         "marks": fidelity.mark_agreement(wanted[2], got[2]),

@@ -94,7 +94,7 @@ class UltralyticsExport:
             tempfile.TemporaryDirectory(prefix="markcut-export-") as folder,
             quiet_ultralytics(),
         ):
-            from ultralytics import YOLO
+            from ultralytics.models import YOLO
 
             copy = Path(folder) / "marks.pt"  # exports are written beside the checkpoint
             shutil.copyfile(self.checkpoint, copy)

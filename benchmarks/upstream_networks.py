@@ -58,7 +58,7 @@ class UpstreamYolo:
     """ultralytics' ``predict``."""
 
     def __init__(self, source: str, *, device: str = "cpu", compiled: bool = False) -> None:
-        from ultralytics import YOLO
+        from ultralytics.models import YOLO
 
         self._model: Any = YOLO(source, task="segment", verbose=False)
         self._device, self._compiled = device, compiled

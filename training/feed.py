@@ -93,7 +93,7 @@ class _Stream(IterableDataset[Any]):
         self.replay = replay
         self.start = 0
         self.fraction = torch.zeros(1, dtype=torch.float64)
-        self.fraction.share_memory_()  # type: ignore[no-untyped-call]
+        self.fraction.share_memory_()
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()

@@ -228,7 +228,7 @@ def _step(
         optimizer.zero_grad(set_to_none=True)
     if not math.isfinite(float(loss.detach())):
         return False
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     norm = float(nn.utils.clip_grad_norm_(parameters, clip_norm))
     if not math.isfinite(norm):
         return False

@@ -160,7 +160,7 @@ def _earlier_mask(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[
     """Logits as an earlier, imperfect answer would hold: shifted, grown or shrunk, bitten."""
     side = mask.shape[0] // 4
     soft = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    shift = np.float32([[1, 0, rng.uniform(-2, 2)], [0, 1, rng.uniform(-2, 2)]])
+    shift = np.array([[1, 0, rng.uniform(-2, 2)], [0, 1, rng.uniform(-2, 2)]], np.float32)
     soft = cv2.warpAffine(soft, shift, (side, side))
     size = int(rng.integers(1, 4))
     change = cv2.dilate if rng.random() < 0.5 else cv2.erode
