@@ -92,6 +92,7 @@ def _machine_lines(report: dict[str, Any]) -> list[str]:
         power = f", power mode {machine['power_mode']}" if machine["power_mode"] else ""
         lines.append(f"{machine['jetson']}{power}")
     lines += [f"GPU: {gpu}" for gpu in machine["gpus"]]
+    lines.append(f"compiled models (OpenVINO): {report['cache']}")
     return lines
 
 

@@ -21,7 +21,14 @@ from markcut.contracts import MODELS, ModelSpec
 from markcut.errors import BundleError, MarkcutError, RunnerError, RuntimeUnavailable
 from markcut.machine import Machine, describe_machine, run_command
 from markcut.probe import Check
-from markcut.runners import RUNTIMES, TENSORRT, Array, choose_runtime, open_runner
+from markcut.runners import (
+    RUNTIMES,
+    TENSORRT,
+    Array,
+    choose_runtime,
+    compiled_cache,
+    open_runner,
+)
 from markcut.runners.tensorrt_sidecar import FOLDER, SIDECAR
 
 __all__ = ["BundleCheck", "Check", "Machine", "Report", "diagnose"]
@@ -64,7 +71,8 @@ class BundleCheck:
 class Report:
     """The machine, every runtime, what ``auto`` would choose, and the bundle if one was given.
 
-    ``auto`` is empty where no runtime is installed. ``healthy`` says that the chosen runtime ran
+    ``auto`` is empty where no runtime is installed; ``cache`` says where OpenVINO's compiled models
+    are kept for the next start, or why not. ``healthy`` says that the chosen runtime ran
     and gave the right result, and that every model of the bundle did run.
     """
 
@@ -73,6 +81,7 @@ class Report:
     runtimes: tuple[Check, ...]
     auto: str
     healthy: bool
+    cache: str = ""
     bundle: BundleCheck | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -101,6 +110,7 @@ def diagnose(bundle: str | os.PathLike[str] | None = None) -> Report:
         runtimes=runtimes,
         auto=auto,
         healthy=runs and sound,
+        cache=compiled_cache.describe(),
         bundle=checked,
     )
 

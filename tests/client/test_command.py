@@ -302,6 +302,7 @@ REPORT = {
     ],
     "auto": "openvino",
     "healthy": True,
+    "cache": "/home/me/.cache/markcut",
     "bundle": {
         "folder": "artifacts/demo", "name": "demo", "bytes": 31_000_000, "problem": "",
         "models": [

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
+from markcut.runners import compiled_cache
 from markcut.runners.base import Array, RunnerInfo, Value, check_feeds, check_graph, one_line
 from markcut.runners.products import most
 
@@ -60,7 +63,7 @@ class OpenVinoRunner:
             raise RuntimeUnavailable(
                 f"device: got {device!r}, expected one that OpenVINO finds here: {have or 'none'}"
             )
-        self._spec = spec.resolve(fixed or {})
+        self._open, self._spec = spec, spec.resolve(fixed or {})
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision or "fp32"],
@@ -69,27 +72,11 @@ class OpenVinoRunner:
             settings["INFERENCE_NUM_THREADS"] = threads or 0
             # pinned, two models of one thread each would both sit on the first core
             settings["ENABLE_CPU_PINNING"] = False
+        compiled = self._compiled(core, onnx, name, settings, fixed=bool(fixed))
         try:
-            model = core.read_model(onnx, b"")
-        except Exception as error:
-            raise RunnerError(f"{spec.name}: OpenVINO cannot read it ({one_line(error)})") from None
-        check_graph(spec, map(_tensor, model.inputs), map(_tensor, model.outputs))
-        try:
-            if fixed:
-                model.reshape(
-                    {
-                        tensor.name: ov.PartialShape(
-                            [d if isinstance(d, int) else ov.Dimension() for d in tensor.dims]
-                        )
-                        for tensor in self._spec.inputs
-                    }
-                )
-            compiled = core.compile_model(model, name, settings)
             self._request: Any = compiled.create_infer_request()
         except Exception as error:
-            raise RunnerError(
-                f"{spec.name}: OpenVINO cannot compile it ({one_line(error)})"
-            ) from None
+            raise RunnerError(f"{spec.name}: OpenVINO cannot run it ({one_line(error)})") from None
         used = _precision_in_use(compiled)
         if precision not in (None, used):
             raise RuntimeUnavailable(
@@ -104,6 +91,53 @@ class OpenVinoRunner:
             precision=used,
             threads=threads or 0,
         )
+
+    def _compiled(
+        self, core: Any, onnx: bytes, device: str, settings: Mapping[str, Any], *, fixed: bool
+    ) -> Any:
+        """The model as OpenVINO runs it: as it was kept by an earlier start, or new."""
+        kept = _kept(core, onnx, device, settings, self._spec) if device == "CPU" else None
+        blob = kept.read() if kept else None
+        if blob is not None:
+            try:
+                compiled = core.import_model(blob, device, settings)
+                _check(self._spec, compiled)
+            except Exception:  # whatever is wrong with it, the graph itself decides
+                blob = None
+            else:
+                return compiled
+        compiled = self._compile(core, onnx, device, settings, fixed=fixed)
+        if kept:
+            with contextlib.suppress(RuntimeError):  # not every model can be exported
+                exported = io.BytesIO()
+                compiled.export_model(exported)
+                kept.write(exported.getvalue())
+        return compiled
+
+    def _compile(
+        self, core: Any, onnx: bytes, device: str, settings: Mapping[str, Any], *, fixed: bool
+    ) -> Any:
+        import openvino as ov
+
+        name = self._spec.name
+        try:
+            model = core.read_model(onnx, b"")
+        except Exception as error:
+            raise RunnerError(f"{name}: OpenVINO cannot read it ({one_line(error)})") from None
+        _check(self._open, model)
+        try:
+            if fixed:
+                model.reshape(
+                    {
+                        tensor.name: ov.PartialShape(
+                            [d if isinstance(d, int) else ov.Dimension() for d in tensor.dims]
+                        )
+                        for tensor in self._spec.inputs
+                    }
+                )
+            return core.compile_model(model, device, settings)
+        except Exception as error:
+            raise RunnerError(f"{name}: OpenVINO cannot compile it ({one_line(error)})") from None
 
     @property
     def spec(self) -> ModelSpec:
@@ -143,6 +177,25 @@ def _core() -> Any:
     return ov.Core()
 
 
+def _kept(
+    core: Any, onnx: bytes, device: str, settings: Mapping[str, Any], spec: ModelSpec
+) -> compiled_cache.Entry | None:
+    """Where the compiled graph is kept, by all that OpenVINO's compiling depends on."""
+    import openvino as ov
+
+    return compiled_cache.entry(
+        onnx,
+        {
+            **settings,
+            "version": ov.get_version(),
+            "device": device,
+            "name": core.get_property(device, "FULL_DEVICE_NAME"),
+            "abilities": sorted(core.get_property(device, "OPTIMIZATION_CAPABILITIES")),
+            "spec": spec,
+        },
+    )
+
+
 def _precision_in_use(compiled: Any) -> str:
     """The precision of most layers that are products, or the hint's where there are none."""
     found: Counter[str] = Counter()
@@ -157,8 +210,19 @@ def _precision_in_use(compiled: Any) -> str:
     return _OURS.get(hint, hint)
 
 
-def _tensor(port: Any) -> tuple[str, str, tuple[Dim, ...]]:
+def _check(spec: ModelSpec, model: Any) -> None:
+    """:class:`RunnerError` unless ``model``, compiled or not, has the tensors of ``spec``."""
+    inputs, outputs = (
+        [_tensor(port, {tensor.name for tensor in tensors}) for port in ports]
+        for tensors, ports in ((spec.inputs, model.inputs), (spec.outputs, model.outputs))
+    )
+    check_graph(spec, inputs, outputs)
+
+
+def _tensor(port: Any, known: Set[str]) -> tuple[str, str, tuple[Dim, ...]]:
+    """Name, type and dims; of several names, which compiling gives, the one that is ``known``."""
     shape = port.partial_shape
     dims = tuple("?" if dim.is_dynamic else dim.get_length() for dim in shape)
     kind = str(port.element_type.get_type_name())
-    return str(port.any_name), _TYPES.get(kind, kind), dims
+    name = next(iter(known & port.names), port.any_name)
+    return str(name), _TYPES.get(kind, kind), dims
