@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from export.around import Around
 from export.fidelity import NamedPicture, ask_clipseg, ask_sam2, ask_yolo
 from markcut.bundle import Bundle
-from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG, ModelSpec
-from markcut.runners import Array, Runner, RunnerInfo
+from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
+from markcut.runners import Array, Runner, Value
 
 Feeds = Mapping[str, Array]
 
@@ -53,8 +54,7 @@ def feeds_of(
     elif model == YOLO11_SEG.name:
         ask_yolo(spy, pictures, threshold=bundle.manifest.defaults["mark_threshold"])
     else:
-        chain = {name: runners[name] for name in (SAM2_ENCODER.name, SAM2_DECODER.name)}
-        chain[model] = spy
+        chain: dict[str, Runner] = {**runners, model: spy}
         ask_sam2(chain[SAM2_ENCODER.name], chain[SAM2_DECODER.name], pictures)
     return spy.seen
 
@@ -109,24 +109,13 @@ def _values(
         yield dict(zip(names, session.run(list(names), dict(feed)), strict=True))
 
 
-class _Spy:
+class _Spy(Around):
     """A runner that remembers what it was fed."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self.seen: list[Feeds] = []
 
-    @property
-    def spec(self) -> ModelSpec:
-        return self._runner.spec
-
-    @property
-    def info(self) -> RunnerInfo:
-        return self._runner.info
-
-    def infer(self, feeds: Feeds) -> dict[str, Array]:
-        self.seen.append(dict(feeds))
-        return self._runner.infer(feeds)
-
-    def close(self) -> None:
-        self._runner.close()
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, Array]:
+        self.seen.append({name: np.asarray(value) for name, value in feeds.items()})
+        return super().infer(feeds)

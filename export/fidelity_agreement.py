@@ -47,16 +47,23 @@ _INK = 0.5  # probability from which a cell is ink
 
 @contextmanager
 def open_models(
-    bundle: Bundle, *, runtime: str = "onnxruntime", threads: int | None = None
+    bundle: Bundle,
+    *,
+    runtime: str = "onnxruntime",
+    threads: int | None = None,
+    lean: bool = False,
 ) -> Iterator[dict[str, Runner]]:
-    """A runner for every model that ``bundle`` holds the bytes of, one picture at a time."""
+    """A runner for every model that ``bundle`` holds the bytes of, one picture at a time.
+
+    ``lean`` as in :func:`~markcut.runners.open_runner`.
+    """
     with ExitStack() as stack:
         runners: dict[str, Runner] = {}
         for name in MODELS:
             if name in bundle.onnx:
                 runner = open_runner(
                     bundle.spec(name), bundle.onnx[name], runtime=runtime, threads=threads,
-                    fixed={"B": 1} if name != SAM2_DECODER.name else None,
+                    fixed={"B": 1} if name != SAM2_DECODER.name else None, lean=lean,
                 )  # fmt: skip
                 stack.callback(runner.close)
                 runners[name] = runner

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from export.around import Around
 from export.fidelity_agreement import full_mask, mask_iou
 from export.fidelity_pictures import NamedPicture
 from export.fidelity_prompts import Prompt
@@ -23,7 +24,7 @@ from markcut.marks import Mark
 from markcut.mask_shape import clean
 from markcut.pipeline import Pipeline
 from markcut.point_sampler import BOX_START, FOREGROUND, PADDING
-from markcut.runners import Runner, RunnerInfo
+from markcut.runners import Runner, Value
 
 CHAIN, OBJECT = "chain", "object masks"
 
@@ -35,29 +36,19 @@ _PREDICTED = SAM2_DECODER.outputs[1].name
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Listening:
+class Listening(Around):
     """A runner that remembers what it was last asked and what it said."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        super().__init__(runner)
         self.asked: Arrays = {}
         self.said: Arrays = {}
 
-    @property
-    def spec(self) -> Any:
-        return self._runner.spec
-
-    @property
-    def info(self) -> RunnerInfo:
-        return self._runner.info
-
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        said = self._runner.infer(feeds)
-        self.asked, self.said = feeds, said
+    def infer(self, feeds: Mapping[str, Value]) -> dict[str, NDArray[Any]]:
+        said = super().infer(feeds)
+        self.asked = {name: np.asarray(value) for name, value in feeds.items()}
+        self.said = said
         return said
-
-    def close(self) -> None:
-        self._runner.close()
 
 
 def chain_findings(

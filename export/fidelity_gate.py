@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from export.around import Remembering
 from export.fidelity_agreement import open_models
 from export.fidelity_chain import chain_findings
 from export.fidelity_limits import judge
@@ -65,9 +66,13 @@ def compare(
     """
     with ExitStack() as stack:
         models = {
-            runtime: stack.enter_context(open_models(bundle, runtime=runtime, threads=threads))
+            runtime: stack.enter_context(
+                open_models(bundle, runtime=runtime, threads=threads, lean=True)
+            )
             for runtime in runtimes
         }
+        for runners in models.values():  # the chain looks at what the models looked at before it
+            runners[SAM2_ENCODER.name] = Remembering(runners[SAM2_ENCODER.name])
         reports = {
             runtime: FidelityReport(runtime=_described(runners))
             for runtime, runners in models.items()
@@ -78,8 +83,7 @@ def compare(
     arithmetic = {name: getattr(entry, "arithmetic", "fp32") for name, entry in entries.items()}
     rounded = [name for name, entry in entries.items() if entry.precision == "fp16"]
     for report in reports.values():
-        found = summarise(report.findings)
-        report.off = judge(found, arithmetic=arithmetic, rounded=rounded)
+        report.off = judge(summarise(report.findings), arithmetic=arithmetic, rounded=rounded)
     return reports
 
 

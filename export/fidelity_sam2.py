@@ -83,7 +83,7 @@ def sam2_findings(
             yield from (
                 (name, found) for found in _from_picture(one, upstream, named, thorough=thorough)
             )
-        upstream.forget()
+        upstream.forget_answers()
     if len(pictures) > 1:
         for name, one in ours.items():
             yield from ((name, found) for found in _batch_of_pictures(one, upstream, pictures[:2]))

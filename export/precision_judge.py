@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from export.around import Remembering
 from export.calibration import feeds_of
 from export.fidelity import (
     NamedPicture,
@@ -23,8 +23,8 @@ from export.fidelity import (
 )
 from export.fidelity_agreement import mask_iou
 from markcut.bundle import Bundle
-from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG, ModelSpec
-from markcut.runners import Array, Runner, RunnerInfo, open_runner
+from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
+from markcut.runners import Array, Runner, open_runner
 
 Feeds = Mapping[str, Array]
 
@@ -65,7 +65,7 @@ class Judge:
         self._stack = ExitStack()
         self._wanted: dict[tuple[str, int], Any] = {}
         self.reference = self._stack.enter_context(open_models(bundle, threads=threads))
-        self._plain: Runner = _Remembering(self.reference[SAM2_ENCODER.name])
+        self._plain: Runner = Remembering(self.reference[SAM2_ENCODER.name])
         self._settled = self._plain
 
     def __enter__(self) -> Judge:
@@ -126,7 +126,7 @@ class Judge:
 
     def settle(self, encoder: Runner) -> None:
         """Judge decoders behind ``encoder`` from now on, which this judge closes at the end."""
-        self._settled = _Remembering(encoder)
+        self._settled = Remembering(encoder)
         self._stack.callback(encoder.close)
 
     def _ask(
@@ -180,28 +180,3 @@ def _difference(got: Array, exact: Array) -> dict[str, float]:
 def _verdict(ious: Sequence[tuple[float, str]]) -> Verdict:
     least, worst = min(ious)
     return Verdict(float(np.mean([iou for iou, _ in ious])), least, len(ious), worst)
-
-
-class _Remembering:
-    """An encoder that computes the features of a picture once."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._known: dict[bytes, dict[str, Array]] = {}
-
-    @property
-    def spec(self) -> ModelSpec:
-        return self._runner.spec
-
-    @property
-    def info(self) -> RunnerInfo:
-        return self._runner.info
-
-    def infer(self, feeds: Feeds) -> dict[str, Array]:
-        key = hashlib.sha256(b"".join(array.tobytes() for array in feeds.values())).digest()
-        if key not in self._known:
-            self._known[key] = self._runner.infer(feeds)
-        return dict(self._known[key])
-
-    def close(self) -> None:
-        self._runner.close()

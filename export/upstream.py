@@ -157,9 +157,8 @@ class UpstreamSam2:
     def _keep(self, module: Any, inputs: Any, outputs: Any) -> None:
         self._raw = outputs
 
-    def forget(self) -> None:
-        """Give up what is remembered of pictures and answers, which is asked again and again."""
-        self._looked.clear()
+    def forget_answers(self) -> None:
+        """Give up the answers on the pictures so far, whose masks are large; not the features."""
         self._answered.clear()
 
     def set_image(self, picture: Picture) -> Arrays:

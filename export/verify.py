@@ -78,7 +78,9 @@ def verify(
     runtime: str = "onnxruntime",
 ) -> Verification:
     """Run ``onnx`` on all ``cases`` beside ``graph.reference`` and, for information, another's."""
-    runner = open_runner(graph.spec, onnx, runtime=runtime, threads=torch.get_num_threads())
+    runner = open_runner(
+        graph.spec, onnx, runtime=runtime, threads=torch.get_num_threads(), lean=True
+    )
     found: dict[str, Difference] = {}
     informal: dict[str, Difference] = {}
     counts: dict[str, int] = {}

@@ -66,6 +66,13 @@ def test_outputs_outlive_the_next_call_and_the_runner(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_lean_runner_answers_the_same(runtime: str) -> None:
+    with closing(open_runner(TINY, TINY_ONNX, runtime=runtime, threads=1, lean=True)) as runner:
+        for batch in (1, 5, 2):
+            assert np.array_equal(runner.infer(feeds(batch))["y"], feeds(batch)["x"] + 0.5)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_feeds_are_left_alone(runtime: str) -> None:
     given = feeds()
     given["x"] = np.asfortranarray(given["x"])

@@ -54,6 +54,7 @@ def open_runner(
     precision: str | None = None,
     fixed: Mapping[str, int] | None = None,
     engines: Path | None = None,
+    lean: bool = False,
 ) -> Runner:
     """Load the ONNX bytes of one model and return what runs them.
 
@@ -64,7 +65,8 @@ def open_runner(
     lists, in lower case; by default ``"cpu"``, and ``"cuda"`` for TensorRT. ``threads`` limits the
     CPU threads; ``precision`` is that of the arithmetic, as the graph is typed unless asked;
     ``fixed`` gives values to symbols of the specification, ``{"B": 1}``, which feeds must then
-    have and which lets OpenVINO compile static shapes.
+    have and which lets OpenVINO compile static shapes. ``lean`` spends time to save memory: ONNX
+    Runtime on the CPU then keeps none between calls; the other runtimes have no such choice.
 
     What cannot be had raises :class:`RuntimeUnavailable`: nothing falls back. A graph that does
     not fit ``spec`` raises :class:`RunnerError`.
@@ -92,7 +94,7 @@ def open_runner(
     from markcut.runners.onnxruntime_runner import OnnxRuntimeRunner
 
     return OnnxRuntimeRunner(
-        spec, onnx, device=device, threads=threads, precision=precision, fixed=fixed
+        spec, onnx, device=device, threads=threads, precision=precision, fixed=fixed, lean=lean
     )
 
 

@@ -56,7 +56,7 @@ class OnnxRuntimeRunner:
     ONNX Runtime computes in the precision that the graph is typed in, or in fp32 with casts where
     its provider lacks that; which of both is read back from the graph that it made. A precision
     that is asked for and is not this one is refused. On ``cuda`` TF32 is off, so that fp32 means
-    fp32.
+    fp32. With ``lean`` it keeps no memory between calls on the CPU.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class OnnxRuntimeRunner:
         threads: int | None = None,
         precision: str | None = None,
         fixed: Mapping[str, int] | None = None,
+        lean: bool = False,
     ) -> None:
         try:
             import onnxruntime as ort
@@ -82,6 +83,7 @@ class OnnxRuntimeRunner:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = not lean
         options.log_severity_level = 3  # its warnings about constant folding help nobody
         # idle threads must not spin: several models take turns on the same cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
