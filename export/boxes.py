@@ -12,10 +12,11 @@ def box_iou(one: Boxes, other: Boxes) -> NDArray[np.float64]:
     """IoU (n, m) of xyxy boxes (n, 4) and (m, 4); 1 for two empty ones that are equal."""
     a, b = one.astype(np.float64)[:, None], other.astype(np.float64)[None]
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    both = np.clip(high - low, 0, None).prod(2)
+    both: NDArray[np.float64] = np.clip(high - low, 0, None).prod(2)
     areas = [np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(2) for boxes in (a, b)]
     either = areas[0] + areas[1] - both
-    return np.where(either > 0, both / np.where(either > 0, either, 1), (a == b).all(2))
+    equal = (a == b).all(2).astype(np.float64)
+    return np.where(either > 0, both / np.where(either > 0, either, 1), equal)
 
 
 def paired(

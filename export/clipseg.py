@@ -118,7 +118,8 @@ class Clipseg(nn.Module):
             if index == self.conditional:
                 x = self.multiply(cond).unsqueeze(1) * x + self.add(cond).unsqueeze(1)
             x = block(x)
-        return self.upscaler(x[:, 1:]).sigmoid()
+        logits: Tensor = self.upscaler(x[:, 1:])
+        return logits.sigmoid()
 
 
 class Block(nn.Module):
@@ -136,14 +137,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.norm_first:
             x = x + self._attend(self.norm1(x))
-            return x + self.mlp(self.norm2(x))
-        x = self.norm1(x + self._attend(x))
-        return self.norm2(x + self.mlp(x))
+            x = x + self.mlp(self.norm2(x))
+        else:
+            x = self.norm1(x + self._attend(x))
+            x = self.norm2(x + self.mlp(x))
+        return x
 
     def _attend(self, x: Tensor) -> Tensor:
         q, k, v = (self._heads(layer(x)) for layer in (self.q, self.k, self.v))
         x = attention(q, k, v, width=self.width).transpose(1, 2)
-        return self.out(x.reshape(-1, self.tokens, self.heads * self.width))
+        out: Tensor = self.out(x.reshape(-1, self.tokens, self.heads * self.width))
+        return out
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.tokens, self.heads, self.width).transpose(1, 2)
@@ -209,4 +213,5 @@ def _conds(model: Any, tokenizer: Any, prompts: Sequence[str]) -> NDArray[np.flo
     conds = model.get_conditional_embeddings(
         batch_size=len(prompts), input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
     )
-    return conds.numpy().astype(np.float32)
+    vectors: NDArray[np.float32] = conds.numpy().astype(np.float32)
+    return vectors

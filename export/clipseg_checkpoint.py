@@ -78,11 +78,9 @@ def load_pretrained(source: str, classes: Mapping[str, Any], *, flag: str) -> An
             raise ExportError(
                 f"{flag}: {source} has no config.json; expected what save_pretrained writes"
             )
-        kind = settings.get("model_type")
+        kind = str(settings.get("model_type") or "model of no type")
         if kind not in classes:
-            raise ExportError(
-                f"{flag}: {source} holds a {kind or 'model of no type'}, expected a {expected}"
-            )
+            raise ExportError(f"{flag}: {source} holds a {kind}, expected a {expected}")
         file = _weights_file(source)
         if file is not None and file.suffix == ".bin":
             check_no_code(file, flag=flag)

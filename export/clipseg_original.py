@@ -91,12 +91,12 @@ def read_original(file: Path, *, clip: str | None = None) -> ClipsegCheckpoint:
             f"--clipseg: {file} is no CLIPDensePredT that transformers knows: {len(missing)} "
             f"weights are missing and {len(unexpected)} unknown, {(missing + unexpected)[0]} first"
         )
-    words = model.config.text_config.vocab_size
+    text: Any = model.config.text_config
     return ClipsegCheckpoint(
         origin=Checkpoint(name=file.name, sha256=sha256_of(file)),
         model=model.eval().requires_grad_(False),
         pixels=PixelInput(MEAN, STD),
-        tokenizer=load_tokenizer(None if whole else clip or CLIP, words, flag="--clip"),
+        tokenizer=load_tokenizer(None if whole else clip or CLIP, text.vocab_size, flag="--clip"),
     )
 
 

@@ -131,8 +131,8 @@ def run(options: argparse.Namespace) -> int:
         bundle = precision.converted(bundle, asked, options=options, console=console)
     report = _beside_upstream(options, bundle, console)
     if report.off:
-        for off in report.off[:_FAULTS]:
-            console.print(f"export bundle: {off.sentence}", soft_wrap=True)
+        for fault in report.off[:_FAULTS]:
+            console.print(f"export bundle: {fault.sentence}", soft_wrap=True)
         console.print(f"so nothing was written to {options.out}", soft_wrap=True)
         return 1
     notes = {**bundle.manifest.verification, "fidelity": report.as_json()}

@@ -75,7 +75,7 @@ def judge(
     rounded to 16 bit for storage and compute in fp32.
     """
     rounded = set(rounded)
-    found = []
+    found: list[Off] = []
     for summary in summaries:
         if summary.level != TENSOR and summary.output not in (VIEW, UPSCALING):
             continue  # depends on how much the network minds the filter: told, not judged

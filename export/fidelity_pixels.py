@@ -147,8 +147,12 @@ def _compared(
     size: tuple[int, int],
 ) -> Iterator[Finding]:
     name = YOLO11_SEG.name
-    boxes = [np.reshape([mark.box for mark in marks], (-1, 4)) for marks in (wanted, got)]
-    pairs = [(got[match], wanted[row]) for row, match in paired(*boxes, least=_PAIRED)]
+    wanted_boxes, got_boxes = (
+        np.reshape([mark.box for mark in marks], (-1, 4)) for marks in (wanted, got)
+    )
+    pairs = [
+        (got[match], wanted[row]) for row, match in paired(wanted_boxes, got_boxes, least=_PAIRED)
+    ]
     together = {id(mark) for pair in pairs for mark in pair}
     # what is alone counts, unless it is that near to the threshold
     alone = [m for m in (*got, *wanted) if id(m) not in together and m.score > threshold + _NEAR]

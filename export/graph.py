@@ -87,7 +87,8 @@ def attention(
     logits = (q * width**-0.5) @ k.transpose(-2, -1)
     if hidden is not None:
         logits = logits + hidden
-    return logits.softmax(-1) @ v
+    weighted: Tensor = logits.softmax(-1) @ v
+    return weighted
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -118,10 +118,12 @@ class Attend(nn.Module):
     def forward(self, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None) -> Tensor:
         q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
         x = attention(q, k, v, width=self.width, hidden=hidden).transpose(1, 2)
-        return self.out(KeepTwoAxes.apply(x, (-1,)))
+        out: Tensor = self.out(KeepTwoAxes.apply(x, (-1,)))
+        return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return KeepTwoAxes.apply(x, (self.heads, -1)).transpose(1, 2)
+        heads: Tensor = KeepTwoAxes.apply(x, (self.heads, -1))
+        return heads.transpose(1, 2)
 
 
 class TwoWay(nn.Module):
@@ -171,7 +173,8 @@ class Upscaler(nn.Module):
         x = self.first(image).reshape(-1, 4 * g * g, wide)
         x = self.activation(self.norm(x + feats_1.reshape(1, -1, wide)))
         x = self.second(x).reshape(-1, 16 * g * g, narrow)
-        return self.activation(x + feats_0.reshape(1, -1, narrow))
+        upscaled: Tensor = self.activation(x + feats_0.reshape(1, -1, narrow))
+        return upscaled
 
     def rows_and_columns(self, masks: Tensor, count: int) -> Tensor:
         """``[N, count, 16 * g * g]`` in the order of the tokens -> ``[N, count, 4g, 4g]``."""

@@ -120,7 +120,8 @@ class Block(nn.Module):
             normed = normed.reshape(-1, side, side, self.dim)
         shortcut = x if self.proj is None else self._pool(self.proj(normed))
         x = shortcut + self.out(self._attend(normed))
-        return x + self.mlp(self.norm2(x))
+        answer: Tensor = x + self.mlp(self.norm2(x))
+        return answer
 
     def _attend(self, x: Tensor) -> Tensor:
         side = self.windows.window // self.stride
@@ -162,7 +163,8 @@ class Lateral(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         if self.single:
             return self.windows.join_channels_first(self.layer(tokens), self.dim_out)
-        return self.layer(self.windows.join_channels_first(tokens, self.dim))
+        joined: Tensor = self.layer(self.windows.join_channels_first(tokens, self.dim))
+        return joined
 
 
 class Pyramid(nn.Module):
@@ -176,7 +178,7 @@ class Pyramid(nn.Module):
     def forward(self, stages: list[Tensor]) -> Tensor:
         coarse_to_fine = list(zip(stages, self.laterals, strict=False))[::-1]
         stage, lateral = coarse_to_fine[0]
-        total = lateral(stage)
+        total: Tensor = lateral(stage)
         for stage, lateral in coarse_to_fine[1:]:
             total = lateral(stage) + F.interpolate(total, scale_factor=2.0, mode=self.mode)
         return total

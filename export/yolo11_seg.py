@@ -183,7 +183,7 @@ class Yolo11Seg(nn.Module):
         both = width.relu() * height.relu()
         # IoU > limit without a division: empty boxes have no IoU
         covers = (both > IOU_LIMIT * (area + area.transpose(1, 2) - both)).float() * self.better
-        kept = (covers.sum(1, keepdim=True) < 0.5).float()
+        kept: Tensor = (covers.sum(1, keepdim=True) < 0.5).float()
         for _ in range(ROUNDS - 1):
             kept = (kept @ covers < 0.5).float()
         return kept.squeeze(1)
@@ -237,7 +237,8 @@ def _known(name: str) -> Callable[..., Any] | None:
     if name == "builtins.getattr":
         return _forward_of  # older releases keep a bound ``Detect.forward``
     if attribute == "scalar" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        return np.float64(0).__reduce__()[0]
+        make: Callable[..., Any] = np.float64(0).__reduce__()[0]
+        return make
     if name == "numpy.dtype":
         return np.dtype
     return module_class(name, "ultralytics.nn", "torch.nn.modules")
