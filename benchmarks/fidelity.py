@@ -125,7 +125,7 @@ def _upstream(
 ) -> dict[str, Any]:
     import torch
 
-    from export.fidelity_gate import Sources, compare
+    from export.fidelity.gate import Sources, compare
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -147,7 +147,7 @@ def _against(
     options: argparse.Namespace, pictures: list[NamedPicture], runtimes: list[str]
 ) -> dict[str, Any]:
     """How the bundle agrees with another one, both in the same runtime."""
-    from export.fidelity_limits import off_against
+    from export.fidelity.limits import off_against
 
     bundle, other = load_bundle(options.bundle), load_bundle(options.against)
     precisions = {
@@ -199,7 +199,7 @@ def _agreement(
 
 def _pictures(options: argparse.Namespace) -> list[NamedPicture]:
     from export.fidelity import fidelity_pictures, read_pictures
-    from export.fidelity_gate import GATE_PICTURES
+    from export.fidelity.gate import GATE_PICTURES
 
     if options.pictures is not None:
         return read_pictures(options.pictures)

@@ -38,7 +38,7 @@ from markcut.manifest import SIZES, Checkpoint, parse_manifest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.fidelity_records import FidelityReport
+    from export.fidelity.records import FidelityReport
     from export.graph import Loaded
     from export.verify import Verification
 
@@ -148,7 +148,7 @@ def _beside_upstream(
     options: argparse.Namespace, bundle: Bundle, console: Console
 ) -> FidelityReport:
     """The whole bundle beside the upstream projects' own user-level calls."""
-    from export.fidelity_gate import Sources, fidelity_gate
+    from export.fidelity.gate import Sources, fidelity_gate
 
     sources = Sources(
         clipseg=options.clipseg, yolo=options.yolo, sam2=options.sam2,

@@ -21,7 +21,7 @@ from export.fidelity import (
     mask_agreement,
     open_models,
 )
-from export.fidelity_agreement import mask_iou
+from export.fidelity.agreement import mask_iou
 from markcut.bundle import Bundle
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Array, Runner, open_runner

@@ -49,9 +49,9 @@ def test_a_bundle_agrees_with_itself(folder: Path, capsys: pytest.CaptureFixture
 def test_what_is_off_is_the_exit_status_and_comes_first(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = pytest.importorskip("export.fidelity_gate")
-    from export.fidelity_limits import judge
-    from export.fidelity_records import FidelityReport, overlap, summarise, values
+    gate = pytest.importorskip("export.fidelity.gate")
+    from export.fidelity.limits import judge
+    from export.fidelity.records import FidelityReport, overlap, summarise, values
 
     findings = [
         overlap("sam2_decoder", "tensor", "masks", 0.4, picture="square 90x60", kind="box"),

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export import fidelity_gate, sam2, verify, yolo11_seg
+from export import sam2, verify, yolo11_seg
 from export.__main__ import main
-from export.fidelity_records import FidelityReport, Off
+from export.fidelity import gate as fidelity_gate
+from export.fidelity.records import FidelityReport, Off
 from markcut.bundle import Bundle, load_bundle, pack_conds
 from markcut.contracts import MODELS
 from markcut.runners import open_runner

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.boxes import paired
-from export.fidelity_pictures import NamedPicture
-from export.fidelity_prompts import Prompt, decoder_prompts, prompts_for
+from export.fidelity.pictures import NamedPicture
+from export.fidelity.prompts import Prompt, decoder_prompts, prompts_for
 from markcut import prompted
 from markcut.bundle import Bundle
 from markcut.contracts import (
@@ -142,7 +142,7 @@ class MarkAgreement:
 def ask_sam2(
     encoder: Runner, decoder: Runner, pictures: Sequence[NamedPicture], *, seed: int = 0
 ) -> list[Sam2Answer]:
-    """SAM2's answers to :func:`export.fidelity_prompts.prompts_for` every picture."""
+    """SAM2's answers to :func:`export.fidelity.prompts.prompts_for` every picture."""
     return [
         ask_sam2_of(encoder, decoder, picture, prompts_for(*picture.picture.shape[:2], seed=seed))
         for picture in pictures

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export.fidelity_records import ANSWER, TENSOR, UPSCALING, VIEW, Off, Summary
+from export.fidelity.records import ANSWER, TENSOR, UPSCALING, VIEW, Off, Summary
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 
 

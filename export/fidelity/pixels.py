@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.boxes import paired
-from export.fidelity_agreement import mask_iou
-from export.fidelity_pictures import NamedPicture
-from export.fidelity_records import (
+from export.fidelity.agreement import mask_iou
+from export.fidelity.pictures import NamedPicture
+from export.fidelity.records import (
     MARKS_FOUND,
     PICTURE,
     ROUNDED,
@@ -19,9 +19,9 @@ from export.fidelity_records import (
     overlap,
     values,
 )
-from export.fidelity_records import view as view_finding
+from export.fidelity.records import view as view_finding
+from export.fidelity.upstream import UpstreamClipseg, UpstreamYolo, YoloSaid
 from export.graph import Picture
-from export.upstream import UpstreamClipseg, UpstreamYolo, YoloSaid
 from markcut.contracts import CLIPSEG, CLIPSEG_SIDE, KINDS, YOLO11_SEG, YOLO_SIDE
 from markcut.geometry import Placement, letterbox, stretch
 from markcut.runners import Runner

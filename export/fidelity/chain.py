@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from export.around import Around
-from export.fidelity_agreement import full_mask, mask_iou
-from export.fidelity_pictures import NamedPicture
-from export.fidelity_prompts import Prompt
-from export.fidelity_records import PICTURE, TENSOR, Finding, overlap
+from export.fidelity.agreement import full_mask, mask_iou
+from export.fidelity.pictures import NamedPicture
+from export.fidelity.prompts import Prompt
+from export.fidelity.records import PICTURE, TENSOR, Finding, overlap
+from export.fidelity.upstream import UpstreamSam2
 from export.graph import Picture
-from export.upstream import UpstreamSam2
 from markcut.bundle import Bundle
 from markcut.candidates import ink_grid
 from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER

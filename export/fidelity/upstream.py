@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from export.errors import ExportError
-from export.fidelity_prompts import Prompt
+from export.fidelity.prompts import Prompt
 from export.graph import Arrays, Picture
 from markcut.contracts import CLIPSEG_SIDE, SAM2_ENCODER, YOLO_SIDE, YOLO_TOP_K
 

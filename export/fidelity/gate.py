@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from export.around import Remembering
-from export.fidelity_agreement import open_models
-from export.fidelity_chain import chain_findings
-from export.fidelity_limits import judge
-from export.fidelity_pictures import NamedPicture, fidelity_pictures
-from export.fidelity_pixels import clipseg_findings, yolo_findings
-from export.fidelity_records import FidelityReport, Finding, summarise
-from export.fidelity_sam2 import OurSam2, sam2_findings
-from export.upstream import UpstreamClipseg, UpstreamSam2, UpstreamYolo
+from export.fidelity.agreement import open_models
+from export.fidelity.chain import chain_findings
+from export.fidelity.limits import judge
+from export.fidelity.pictures import NamedPicture, fidelity_pictures
+from export.fidelity.pixels import clipseg_findings, yolo_findings
+from export.fidelity.records import FidelityReport, Finding, summarise
+from export.fidelity.sam2 import OurSam2, sam2_findings
+from export.fidelity.upstream import UpstreamClipseg, UpstreamSam2, UpstreamYolo
 from markcut.bundle import Bundle
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Runner

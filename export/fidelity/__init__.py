@@ -1,14 +1,14 @@
 """Does a bundle compute what the upstream projects compute? The face of the whole comparison.
 
 Two questions, each with its own half of this package: whether a bundle agrees with another one of
-another precision (:mod:`export.fidelity_agreement`), and whether it agrees with the upstream
-projects' own user-level calls (:mod:`export.fidelity_gate`, which needs torch and is not imported
+another precision (:mod:`export.fidelity.agreement`), and whether it agrees with the upstream
+projects' own user-level calls (:mod:`export.fidelity.gate`, which needs torch and is not imported
 here).
 """
 
 from __future__ import annotations
 
-from export.fidelity_agreement import (
+from export.fidelity.agreement import (
     HeatAgreement,
     MarkAgreement,
     MaskAgreement,
@@ -20,7 +20,7 @@ from export.fidelity_agreement import (
     mask_agreement,
     open_models,
 )
-from export.fidelity_pictures import NamedPicture, fidelity_pictures, read_pictures
+from export.fidelity.pictures import NamedPicture, fidelity_pictures, read_pictures
 
 __all__ = [
     "HeatAgreement",

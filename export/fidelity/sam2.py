@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.fidelity_agreement import full_mask, mask_iou
-from export.fidelity_pictures import NamedPicture
-from export.fidelity_prompts import Prompt, decoder_prompts, disc, prompts_for
-from export.fidelity_records import (
+from export.fidelity.agreement import full_mask, mask_iou
+from export.fidelity.pictures import NamedPicture
+from export.fidelity.prompts import Prompt, decoder_prompts, disc, prompts_for
+from export.fidelity.records import (
     ANSWER,
     MASKS,
     PICTURE,
@@ -25,8 +25,8 @@ from export.fidelity_records import (
     values,
     view,
 )
+from export.fidelity.upstream import Sam2Said, UpstreamSam2
 from export.graph import Arrays, Picture
-from export.upstream import Sam2Said, UpstreamSam2
 from markcut import prompted
 from markcut.contracts import SAM2_DECODER, SAM2_ENCODER
 from markcut.geometry import stretch

@@ -23,14 +23,14 @@ from export.fidelity import (  # noqa: E402
     mask_agreement,
     read_pictures,
 )
-from export.fidelity_limits import judge, off_against  # noqa: E402
-from export.fidelity_pixels import clipseg_findings  # noqa: E402
-from export.fidelity_prompts import decoder_prompts, prompts_for  # noqa: E402
-from export.fidelity_records import FidelityReport, Finding, overlap, summarise, values, view  # noqa: E402
-from export.fidelity_sam2 import OurSam2, sam2_findings  # noqa: E402
+from export.fidelity.limits import judge, off_against  # noqa: E402
+from export.fidelity.pixels import clipseg_findings  # noqa: E402
+from export.fidelity.prompts import decoder_prompts, prompts_for  # noqa: E402
+from export.fidelity.records import FidelityReport, Finding, overlap, summarise, values, view  # noqa: E402
+from export.fidelity.sam2 import OurSam2, sam2_findings  # noqa: E402
+from export.fidelity.upstream import UpstreamClipseg, UpstreamSam2  # noqa: E402
 from export.graph import Graph, PixelInput  # noqa: E402
 from export.to_onnx import to_onnx  # noqa: E402
-from export.upstream import UpstreamClipseg, UpstreamSam2  # noqa: E402
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER  # noqa: E402
 from markcut.looks import Detection  # noqa: E402
 from markcut.runners import Runner, open_runner  # noqa: E402
