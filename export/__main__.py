@@ -14,7 +14,7 @@ from markcut.errors import MarkcutError
 COMMANDS = {
     "bundle": ("command", "checkpoints -> ONNX bundle, each graph verified against torch"),
     "precision": (
-        "precision",
+        "precision.command",
         "fp32 bundle -> the same bundle in fp16, bf16 or int8, proved on masks",
     ),
     "engines": ("engines", "bundle -> TensorRT engines for this machine's GPU"),

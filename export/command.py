@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export import precision
 from export.errors import ExportError
+from export.precision import command as precision
 from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
 from markcut.contracts import MODELS
 from markcut.manifest import SIZES, Checkpoint, parse_manifest

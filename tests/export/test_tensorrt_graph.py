@@ -71,8 +71,8 @@ def test_the_demo_graphs_compute_no_shapes(graph: bytes) -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8"])
 def test_the_graphs_of_the_other_precisions_are_taken_as_well(graph: bytes, precision: str) -> None:
-    from export.precision_int8 import quantisable, quantised
-    from export.precision_typed import plain, typed
+    from export.precision.int8 import quantisable, quantised
+    from export.precision.typed import plain, typed
 
     wide = plain(parsed(graph))
     if precision == "int8":

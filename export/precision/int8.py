@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.precision_typed import replace
+from export.precision.typed import replace
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _FLOAT = 1  # of onnx.TensorProto

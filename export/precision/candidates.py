@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from export.calibration import Feeds, passes, ranges
-from export.precision_int8 import quantisable, quantised
-from export.precision_typed import TYPES, plain, simulated, typed
+from export.precision.calibration import Feeds, passes, ranges
+from export.precision.int8 import quantisable, quantised
+from export.precision.typed import TYPES, plain, simulated, typed
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from math import isfinite
 from typing import Any
 
-from export.calibration import feeds_of
 from export.errors import ExportError
 from export.fidelity import NamedPicture
-from export.precision_candidates import Candidate, Conversion
-from export.precision_judge import Judge, Verdict
-from export.precision_search import Found, search
+from export.precision.calibration import feeds_of
+from export.precision.candidates import Candidate, Conversion
+from export.precision.judge import Judge, Verdict
+from export.precision.search import Found, search
 from markcut.bundle import Bundle
 from markcut.contracts import MODELS, SAM2_ENCODER
 from markcut.errors import RunnerError

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from export.around import Remembering
-from export.calibration import feeds_of
 from export.fidelity import (
     NamedPicture,
     ask_clipseg,
@@ -22,6 +21,7 @@ from export.fidelity import (
     open_models,
 )
 from export.fidelity.agreement import mask_iou
+from export.precision.calibration import feeds_of
 from markcut.bundle import Bundle
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Array, Runner, open_runner

@@ -16,23 +16,24 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export import precision, precision_convert
-from export.calibration import ranges
 from export.errors import ExportError
 from export.fidelity import fidelity_pictures
-from export.precision_candidates import Conversion
-from export.precision_convert import convert_bundle
-from export.precision_int8 import quantisable, quantised
-from export.precision_judge import Verdict
-from export.precision_search import search
-from export.precision_typed import plain, simulated, typed
+from export.precision import command as precision
+from export.precision import convert as precision_convert
+from export.precision.calibration import ranges
+from export.precision.candidates import Conversion
+from export.precision.convert import convert_bundle
+from export.precision.int8 import quantisable, quantised
+from export.precision.judge import Verdict
+from export.precision.search import search
+from export.precision.typed import plain, simulated, typed
 from markcut.bundle import load_bundle
 from markcut.contracts import ModelSpec, Tensor
 from markcut.machine import describe_machine
 from markcut.runners import open_runner
 
 SPEC = ModelSpec("tiny", (Tensor("x", "FP32", ("B", 64)),), (Tensor("y", "FP32", ("B", 64)),))
-DEMO = Path(__file__).parents[2] / "artifacts" / "demo"
+DEMO = Path(__file__).parents[3] / "artifacts" / "demo"
 RNG = np.random.default_rng(0)
 SUMS_INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimd"}
 """Processor features with which sums of int8 products are exact; older x86 adds pairs in 16 bit."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.errors import ExportError
-from export.precision_convert import TRIES, check_fp32, convert_bundle
+from export.precision.convert import TRIES, check_fp32, convert_bundle
 from markcut.bundle import Bundle, load_bundle, pack_conds, write_bundle
 from markcut.contracts import MODELS
 from markcut.manifest import PRECISIONS
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from export.fidelity import NamedPicture
-    from export.precision_convert import Step
+    from export.precision.convert import Step
 
 SCENES = 12
 """Generated scenes that int8 is calibrated on, the photos apart."""
@@ -123,8 +123,8 @@ def converted(
     bundle: Bundle, asked: dict[str, str], *, options: argparse.Namespace, console: Console
 ) -> Bundle:
     """``bundle`` in the precisions ``asked``, with a progress bar and a sentence for each model."""
-    from export.calibration import CALIBRATION_SEED, JUDGING_SEED, scenes
     from export.fidelity import fidelity_pictures
+    from export.precision.calibration import CALIBRATION_SEED, JUDGING_SEED, scenes
 
     check_fp32(bundle, asked)  # before anything takes time
     with _progress(console) as step:
