@@ -17,7 +17,7 @@ COMMANDS = {
         "precision.command",
         "fp32 bundle -> the same bundle in fp16, bf16 or int8, proved on masks",
     ),
-    "engines": ("engines", "bundle -> TensorRT engines for this machine's GPU"),
+    "engines": ("tensorrt.command", "bundle -> TensorRT engines for this machine's GPU"),
     "repository": ("repository", "bundle -> model repository of Triton Inference Server"),
     "published": ("published", "every published architecture once through `bundle`, and a table"),
 }

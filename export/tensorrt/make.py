@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.engines_build import build, write_atomically
-from export.engines_plan import Options, flags_of, profiles_of, typing_of
 from export.errors import ExportError
-from export.tensorrt_graph import parsed, precision_of
+from export.tensorrt.build import build, write_atomically
+from export.tensorrt.graph import parsed, precision_of
+from export.tensorrt.plan import Options, flags_of, profiles_of, typing_of
 from markcut.bundle import Bundle
 from markcut.errors import BundleError, RuntimeUnavailable
 from markcut.runners.tensorrt_sidecar import PLAN, SIDECAR, Sidecar, read_engine, sha256
@@ -18,7 +18,7 @@ from markcut.runners.tensorrt_sidecar import PLAN, SIDECAR, Sidecar, read_engine
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.engines_verify import Proof, References
+    from export.tensorrt.verify import Proof, References
     from markcut.runners.tensorrt_cuda import Cuda
     from markcut.runners.tensorrt_package import Package
 
@@ -61,7 +61,7 @@ class Task:
 
     def make(self, model: str, references: References, timing_cache: Path | None) -> None:
         """Build, verify and write one engine; what is wrong raises, and writes nothing."""
-        from export.engines_verify import verify
+        from export.tensorrt.verify import verify
         from markcut.runners.tensorrt_runner import TensorRTRunner
 
         spec, onnx = self._bundle.spec(model), self._bundle.onnx[model]

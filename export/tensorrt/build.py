@@ -1,7 +1,7 @@
 """One graph -> one TensorRT engine in memory, with TensorRT 8.5 to 11.
 
 Nothing here asks ``hasattr`` whether a precision can be had: that is decided from the version
-(:func:`~export.engines_plan.typing_of`), and the engine is asked afterwards what it computes in.
+(:func:`~export.tensorrt.plan.typing_of`), and the engine is asked afterwards what it computes in.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.engines_plan import Options, Typing, profiles_of, typing_of
-from export.engines_progress import building
 from export.errors import ExportError
-from export.tensorrt_check import refused
-from export.tensorrt_graph import SPELLED_OUT, precision_of, prepared
-from export.tensorrt_support import support_of
+from export.tensorrt.check import refused
+from export.tensorrt.graph import SPELLED_OUT, precision_of, prepared
+from export.tensorrt.plan import Options, Typing, profiles_of, typing_of
+from export.tensorrt.progress import building
+from export.tensorrt.support import support_of
 from markcut.contracts import ModelSpec
 from markcut.errors import RuntimeUnavailable
 from markcut.machine import describe_machine

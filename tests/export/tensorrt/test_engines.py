@@ -17,11 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from rich.console import Console
 
-from export import engines_build
 from export.__main__ import main
-from export.engines_build import Built, build
-from export.engines_plan import Options, flags_of, profiles_of, typing_of
 from export.errors import ExportError
+from export.tensorrt import build as engines_build
+from export.tensorrt.build import Built, build
+from export.tensorrt.plan import Options, flags_of, profiles_of, typing_of
 from export.triton_config import BATCH, Flavour, configurations
 from markcut.bundle import load_bundle
 from markcut.contracts import MODELS, SAM2_DECODER, ModelSpec, Tensor
@@ -35,7 +35,7 @@ from tests.markcut.conftest import SIZES
 from tests.markcut.engine_bundle import write_engine_bundle
 from tests.markcut.fake_tensorrt import AGES, FakeTensorRT, install
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DECODER = SAM2_DECODER.name
 
 
@@ -150,7 +150,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import pytest
-from export import engines_make
+from export.tensorrt import make as engines_make
 from export.__main__ import main
 from tests.markcut.fake_tensorrt import install
 

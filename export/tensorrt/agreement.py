@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from export.boxes import paired
 from markcut.contracts import YOLO11_SEG
 from markcut.runners.base import Array
 
@@ -72,31 +73,19 @@ def matched(got: Arrays, wanted: Arrays) -> tuple[Arrays, Arrays, int]:
     pairs: list[tuple[int, int, int]] = []
     lost = 0
     for picture in range(len(wanted[scores])):
-        ours = [int(k) for k in np.flatnonzero(got[scores][picture] >= _SURE * 0.8)]
-        for row in np.flatnonzero(wanted[scores][picture] >= _SURE):
-            same = [
-                k
-                for k in ours
-                if got[kinds][picture, k] == wanted[kinds][picture, row]
-                and _box_iou(got[boxes][picture, k], wanted[boxes][picture, row]) > _SAME
-            ]
-            if same:
-                pairs.append((picture, same[0], int(row)))
-                ours.remove(same[0])
-            else:
-                lost += 1
+        ours = np.flatnonzero(got[scores][picture] >= _SURE * 0.8)
+        theirs = np.flatnonzero(wanted[scores][picture] >= _SURE)
+        same = paired(
+            wanted[boxes][picture, theirs],
+            got[boxes][picture, ours],
+            least=_SAME,
+            alike=wanted[kinds][picture, theirs][:, None] == got[kinds][picture, ours],
+        )
+        pairs += [(picture, int(ours[match]), int(theirs[row])) for row, match in same]
+        lost += len(theirs) - len(same)
     at = np.array(pairs, np.int64).reshape(-1, 3).T
     return (
         {name: array[at[0], at[1]] for name, array in got.items()},
         {name: array[at[0], at[2]] for name, array in wanted.items()},
         lost,
     )
-
-
-def _box_iou(a: Array, b: Array) -> float:
-    if np.array_equal(a, b):
-        return 1.0
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = float(np.prod(np.clip(high - low, 0, None)))
-    areas = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
-    return shared / (areas - shared) if areas > shared else 0.0

@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.engines_make import Task
-from export.engines_plan import PRECISIONS, Options
 from export.errors import ExportError
+from export.tensorrt.make import Task
+from export.tensorrt.plan import PRECISIONS, Options
 from markcut.bundle import Bundle, load_bundle
 from markcut.contracts import MODELS
 from markcut.errors import RunnerError, RuntimeUnavailable
@@ -37,7 +37,7 @@ from markcut.runners.tensorrt_sidecar import FOLDER, PLAN
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from export.engines_verify import References
+    from export.tensorrt.verify import References
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 _PICTURES = 3  # of the examples, where no picture is named
@@ -174,7 +174,7 @@ def _options(options: argparse.Namespace) -> Options:
 
 def _references(bundle: Bundle, options: argparse.Namespace) -> References:
     """The whole bundle in ONNX Runtime, and the pictures to run it on."""
-    from export.engines_verify import References
+    from export.tensorrt.verify import References
 
     whole = bundle if len(bundle.onnx) == len(MODELS) else load_bundle(options.bundle)
     return References(whole, _pictures(options.picture))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError
-from export.tensorrt_support import Support
+from export.tensorrt.support import Support
 
 SPELLED_OUT = ".layer_norm."
 """Stands in the names of nodes that a layer norm became."""
@@ -32,7 +32,7 @@ def prepared(onnx: bytes, support: Support) -> Any:
 
 def precision_of(model: Any) -> str:
     """What a graph's products compute in: int8 (by Q/DQ), bf16, fp16 or fp32, the narrowest."""
-    from export.tensorrt_check import element_types
+    from export.tensorrt.check import element_types
 
     if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
         return "int8"
@@ -103,7 +103,7 @@ def _spell_out_layer_norms(model: Any) -> None:
     """Every LayerNormalization over the last axis as mean, variance and scaling, in fp32."""
     from onnx import helper
 
-    from export.tensorrt_check import element_types
+    from export.tensorrt.check import element_types
 
     kinds = element_types(model)
     nodes = []

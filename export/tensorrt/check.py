@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.tensorrt_support import Support
+from export.tensorrt.support import Support
 
 # operators whose output's size depends on data, or that are arithmetic on shapes
 _DYNAMIC = {

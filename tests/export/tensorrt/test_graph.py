@@ -10,12 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import ExportError
-from export.tensorrt_check import refused, shape_arithmetic
-from export.tensorrt_graph import lifted, parsed, precision_of, prepared
-from export.tensorrt_support import SUPPORT, support_of
+from export.tensorrt.check import refused, shape_arithmetic
+from export.tensorrt.graph import lifted, parsed, precision_of, prepared
+from export.tensorrt.support import SUPPORT, support_of
 from markcut.contracts import MODELS
 
-DEMO = Path(__file__).parents[2] / "artifacts" / "demo"
+DEMO = Path(__file__).parents[3] / "artifacts" / "demo"
 NEW, OLD = SUPPORT["8.6"], SUPPORT["8.5"]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.engines_agreement import Agreement, Arrays, agreement, matched, overlap, worst
-from export.tensorrt_graph import lifted
+from export.tensorrt.agreement import Agreement, Arrays, agreement, matched, overlap, worst
+from export.tensorrt.graph import lifted
 from markcut.bundle import Bundle
 from markcut.chain import preprocess
 from markcut.clock import Clock
