@@ -6,6 +6,8 @@ looks into large weights, so inputs of the same shape stand in for them meanwhil
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from typing import Any
 
 LARGE = 1 << 16
@@ -44,6 +46,17 @@ def slimmed(model: Any, *, fold_limit: int) -> Any:
     slim.graph.input.extend(inputs)
     slim.graph.initializer.extend(weight for name, weight in large.items() if name in used)
     return slim
+
+
+def give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library keeps it until it is asked.
+
+    Weights of a few megabytes each come and go in gigabytes here, and the holes stay.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+        if trim is not None:
+            trim(0)
 
 
 def _is_large(weight: Any) -> bool:

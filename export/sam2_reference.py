@@ -82,12 +82,12 @@ class Reference:
         return dict(zip((t.name for t in SAM2_DECODER.outputs), outputs, strict=True))
 
     def encoder_cases(self, pictures: Sequence[Picture]) -> Iterator[Case]:
-        """Every picture alone, and two together."""
+        """The first two pictures alone, the last two together: large encoders take their time."""
         (pixels,) = (t.name for t in SAM2_ENCODER.inputs)
         views = [stretched(picture, self._sam.image_size) for picture in pictures]
-        for view in views:
+        for view in views[:2]:
             yield Case("one picture", {pixels: view[None]})
-        yield Case("two pictures", {pixels: np.stack(views[:2])})
+        yield Case("two pictures", {pixels: np.stack(views[-2:])})
 
     def decoder_cases(self, pictures: Sequence[Picture]) -> Iterator[Case]:
         """Points, several points, boxes, an earlier answer as a mask, and objects of all these."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from export.errors import ExportError
 from export.graph import Arrays, Case, Graph
+from export.large_weights import give_back_memory
 from markcut.runners import open_runner
 
 TOLERANCE = 1e-4
@@ -78,6 +79,7 @@ def verify(
     runtime: str = "onnxruntime",
 ) -> Verification:
     """Run ``onnx`` on all ``cases`` beside ``graph.reference`` and, for information, another's."""
+    give_back_memory()  # of the export, before two programs need theirs
     runner = open_runner(
         graph.spec, onnx, runtime=runtime, threads=torch.get_num_threads(), lean=True
     )

@@ -15,6 +15,7 @@ from export.fidelity.pixels import clipseg_findings, yolo_findings
 from export.fidelity.records import FidelityReport, Finding, summarise
 from export.fidelity.sam2 import OurSam2, sam2_findings
 from export.fidelity.upstream import UpstreamClipseg, UpstreamSam2, UpstreamYolo
+from export.large_weights import give_back_memory
 from markcut.bundle import Bundle
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Runner
@@ -43,6 +44,7 @@ def fidelity_gate(
     Nothing may be published while ``off`` of the report is not empty; its first entry is the
     worst output. The bundle need not be written yet.
     """
+    give_back_memory()  # of what exported the bundle
     pictures = fidelity_pictures(large=False)[:GATE_PICTURES]
     return compare(bundle, sources, pictures, runtimes=[runtime], threads=threads, thorough=False)[
         runtime

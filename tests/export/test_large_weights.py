@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.large_weights import LARGE, light, slimmed
+from export.large_weights import LARGE, give_back_memory, light, slimmed
 
 WIDE = 256  # a square matrix of which is large
 
@@ -74,3 +74,10 @@ def test_slimming_leaves_the_answer_and_drops_the_rest() -> None:
         ort.InferenceSession(m.SerializeToString()).run(None, feeds)[0] for m in (model, slim)
     ]
     np.testing.assert_array_equal(*answers)
+
+
+def test_freed_memory_goes_back_and_what_is_held_stays() -> None:
+    held = [bytes([number]) * (1 << 20) for number in range(8)]
+    del held[::2]
+    give_back_memory()
+    assert [part[0] for part in held] == [1, 3, 5, 7]
