@@ -124,13 +124,20 @@ def test_cancelling_reaches_the_server(grpc_server: Any, engine: Engine, photo: 
 
 def test_leaving_many_early(grpc_server: Any, engine: Engine, photo: Any) -> None:
     go_on = threading.Event()
-    engine.before = lambda number: None if number == 1 else bool(go_on.wait(20)) and None
-    pictures = [photo(f"{index}.png") for index in range(9)]
+    pictures = [photo(f"{index}.png", size=(64 + index, 48)) for index in range(9)]
+
+    def hold_all_but_the_first(number: int) -> None:
+        # two requests are under way: the first to arrive need not be the first picture's
+        if engine.requests[number - 1][1]["image"].tobytes() != pictures[0].read_bytes():
+            go_on.wait(20)
+
+    engine.before = hold_all_but_the_first
 
     async def main() -> None:
         async with AsyncClient(grpc_server.url) as client:
             outcomes = client.extract_many(pictures, concurrency=2)
             assert isinstance(await anext(outcomes), Extraction)
+            await asyncio.to_thread(wait_until, lambda: len(engine.requests) >= 2)
             await outcomes.aclose()
             assert await asyncio.to_thread(engine.cancelled.wait, 20)
             go_on.set()

@@ -89,14 +89,14 @@ def _sources(
     """What to learn from and what to measure on, without a picture in common."""
     from training.scenes.photos import PhotoFolderError, PhotoPool
     from training.yolo.labels import read_folder
-    from training.yolo.source import FolderPlates, ScenePlates
+    from training.yolo.source import BARE, FolderPlates, ScenePlates
 
     if args.data is None:
         try:
             pools = [PhotoPool.load(args.photos, split=s) for s in ("train", "held_out")]
         except PhotoFolderError as error:
             raise TrainingError(f"--{error}") from error
-        return ScenePlates(pools[0]), ScenePlates(pools[1])
+        return ScenePlates(pools[0], bare=BARE), ScenePlates(pools[1])
     pictures = read_folder(args.data)
     if len(pictures) < 2:
         raise TrainingError(f"--data: one labelled picture below {args.data}, expected 2 or more")

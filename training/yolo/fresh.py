@@ -21,7 +21,7 @@ from training.scenes.shapes import SHAPES
 from training.scenes.targets import Target
 from training.scenes.tools import TOOLS
 
-_COUNTS = (0.25, 0.2, 0.2, 0.15, 0.1, 0.1)  # how often a view gets 0, 1, ... of them
+_COUNTS = (0.1, 0.3, 0.25, 0.15, 0.1, 0.1)  # how often a view gets 0, 1, ... of them
 _KINDS = {
     "arrow": 1.6, "line": 1.4, "other": 1.4, "dot": 1.0, "cross": 1.0, "tick": 0.8, "circle": 0.8,
 }  # fmt: skip
@@ -32,11 +32,12 @@ _STROKES = 5  # a mark is at least so many of its strokes' widths large
 _SPOILED = 0.5  # share of the views that a messenger spoils afterwards
 
 
-def with_fresh_marks(view: Plate, rng: Rng, *, scale: float) -> Plate:
-    """``view`` with up to five more marks; ``scale`` is the finished view's over this one's."""
-    count = int(rng.choice(len(_COUNTS), p=_COUNTS))
-    if not count:
-        return view
+def with_fresh_marks(view: Plate, rng: Rng, *, scale: float, unmarked: bool = False) -> Plate:
+    """``view`` with up to five more marks, perhaps spoiled; ``unmarked``: without more marks.
+
+    ``scale`` is the finished view's over this one's.
+    """
+    count = 0 if unmarked else int(rng.choice(len(_COUNTS), p=_COUNTS))
     picture = view.picture.copy()
     taken = np.zeros(picture.shape[:2], np.bool_)
     for mark in view.marks:

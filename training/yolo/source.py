@@ -19,14 +19,28 @@ from training.yolo.views import View, collate, letterboxed, random_view
 
 Plates = tuple[Plate, ...]
 
+BARE = 0.3
+"""Share of plain photos to learn from: without them every view held a mark, and a network that
+never sees none finds some on every photo."""
+
+_BARE_STREAM = 7  # of random numbers: a scene's own start from its seed alone
+
 
 @dataclass(frozen=True)
 class ScenePlates:
-    """Plates of the generated scene of a seed."""
+    """Plates of the generated scene of a seed; ``bare`` is the share of plain photos among them.
+
+    A plain photo has no mark but the fresh ones of its views: it shows what is no mark at all.
+    """
 
     photos: PhotoPool
+    bare: float = 0.0
 
     def __call__(self, seed: int) -> Plates:
+        rng = np.random.default_rng((seed, _BARE_STREAM))
+        if len(self.photos) and rng.random() < self.bare:
+            photo = self.photos[int(rng.integers(len(self.photos)))]
+            return (Plate(photo, (), whole=True),)
         return plates_of(generate(seed, photos=self.photos))
 
 
@@ -56,8 +70,8 @@ class Stage:
 STAGES = (Stage(0.35, 192, 2.5), Stage(0.78, 320, 1.0), Stage(1.0, 640, 0.375))
 """Small windows first: what a mark looks like is learned from many, and a 640 costs eleven 192."""
 
-TUNING_STAGES = (Stage(0.25, 320, 1.0), Stage(1.0, 640, 0.375))
-"""From weights that know what a mark looks like."""
+TUNING_STAGES = (Stage(0.6, 320, 1.0), Stage(1.0, 640, 0.375))
+"""From weights that know what a mark looks like: windows show more marks for the same time."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def random_view(
     rng: np.random.Generator,
     *,
     side: int,
-    clean: float = 0.05,
+    clean: float = 0.2,
     fresh: bool = False,
 ) -> View:
     """A view of one of a picture's plates; ``clean`` is the share of views without any mark.
@@ -67,11 +67,12 @@ def random_view(
     stretch = float(np.exp(rng.normal(0.0, 0.06)))
     size = (side / scale * stretch, side / scale / stretch)
     view = cut(plate, _window(plate, target, size, rng))
-    keep = _kept(view, scale, rng, clean)
+    unmarked = rng.random() < clean
+    keep = _kept(view, scale, rng, unmarked)
     if not all(keep):
         view = erase(view, keep)
     if fresh:
-        view = with_fresh_marks(view, rng, scale=scale)
+        view = with_fresh_marks(view, rng, scale=scale, unmarked=unmarked)
     method = cv2.INTER_AREA if rng.random() < 0.5 else cv2.INTER_LINEAR
     finished = _finish(view, side, method)
     return _flipped(replace(finished, picture=recoloured(finished.picture, rng)), rng)
@@ -111,8 +112,8 @@ def _window(
     return (corner[0], corner[1], corner[0] + round(size[0]), corner[1] + round(size[1]))
 
 
-def _kept(view: Plate, scale: float, rng: np.random.Generator, clean: float) -> list[bool]:
-    if rng.random() < clean and all(m.clean is not None for m in view.marks):
+def _kept(view: Plate, scale: float, rng: np.random.Generator, unmarked: bool) -> list[bool]:
+    if unmarked and all(m.clean is not None for m in view.marks):
         return [False] * len(view.marks)
     kept = []
     for mark in view.marks:
