@@ -26,8 +26,8 @@ _KINDS = {
     "arrow": 1.6, "line": 1.4, "other": 1.4, "dot": 1.0, "cross": 1.0, "tick": 0.8, "circle": 0.8,
 }  # fmt: skip
 _BY_TOOL = 0.4
-_EXTENT = (28.0, 330.0)  # of a mark, and its stroke's width, in pixels of the finished view
-_WIDTH = (2.0, 14.0)
+_EXTENT = (28.0, 450.0)  # of a mark, and its stroke's width, in pixels of the finished view
+_WIDTH = (2.0, 24.0)
 _STROKES = 5  # a mark is at least so many of its strokes' widths large
 _SPOILED = 0.5  # share of the views that a messenger spoils afterwards
 
@@ -57,7 +57,7 @@ def with_fresh_marks(view: Plate, rng: Rng, *, scale: float, unmarked: bool = Fa
 def _draw(rng: Rng, picture: Picture, taken: Mask, kind: str, scale: float) -> PlateMark | None:
     """A mark in place, and its ink in ``taken``; None where it found no room."""
     height, width = picture.shape[:2]
-    extent = log_uniform(rng, _EXTENT[0], min(_EXTENT[1], 0.6 * scale * min(height, width)))
+    extent = log_uniform(rng, _EXTENT[0], min(_EXTENT[1], 0.8 * scale * min(height, width)))
     stroke = min(log_uniform(rng, *_WIDTH), extent / _STROKES) / scale
     half = extent / scale / 2 * np.exp(rng.uniform(-0.6, 0.0, 2))
     room = np.array([width, height], np.float64)
