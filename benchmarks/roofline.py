@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.seats import open_seats
 from benchmarks.single_networks import PROMPTS, Networks, OpenNetworks, Running
 from markcut.contracts import MODELS
+from markcut.runners.openvino_package import import_openvino
 
 _SIDE = 2048  # of the matrices whose product is timed
 _FAMILIES = ("fp32", "bf16")
@@ -68,7 +69,7 @@ def count_operations(networks: OpenNetworks) -> dict[str, float]:
     rows; {} where OpenVINO, which knows every shape, is not installed.
     """
     try:
-        import openvino as ov
+        ov = import_openvino()
     except ImportError:
         return {}
     core = ov.Core()
@@ -148,8 +149,8 @@ def _shortest(run: Callable[[], object], *, calls: int = 8, seconds: float = 4.0
 
 
 def _in_openvino(kind: str, threads: int | None) -> Callable[[], object]:
-    import openvino as ov
-    import openvino.opset13 as ops
+    ov = import_openvino()
+    ops = ov.opset13
 
     weight = np.random.default_rng(0).standard_normal((_SIDE, _SIDE), np.float32)
     given = ops.parameter([_SIDE, _SIDE], np.float32)

@@ -25,6 +25,7 @@ from markcut.errors import MarkcutError, RunnerError
 from markcut.runners import RUNTIMES, TENSORRT, Runner, open_runner
 from markcut.runners.base import one_line
 from markcut.runners.onnxruntime_runner import PROVIDERS
+from markcut.runners.openvino_package import import_openvino
 
 SPEC = ModelSpec(
     "probe",
@@ -97,9 +98,7 @@ def _attempts(runtime: str) -> Iterator[tuple[str, str, str]]:
             else:
                 yield provider, "", "Markcut does not use this provider"
     elif runtime == "openvino":
-        import openvino
-
-        for device in openvino.Core().available_devices:
+        for device in import_openvino().Core().available_devices:
             for precision in ("fp32", "bf16" if device == "CPU" else "fp16"):
                 yield device.lower(), precision, ""
     else:

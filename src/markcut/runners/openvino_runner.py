@@ -16,6 +16,7 @@ from markcut.contracts import Dim, ModelSpec
 from markcut.errors import RunnerError, RuntimeUnavailable
 from markcut.runners import compiled_cache
 from markcut.runners.base import Array, RunnerInfo, Value, check_feeds, check_graph, one_line
+from markcut.runners.openvino_package import import_openvino
 from markcut.runners.products import most
 
 _PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}  # the hint for each
@@ -46,7 +47,7 @@ class OpenVinoRunner:
         fixed: Mapping[str, int] | None = None,
     ) -> None:
         try:
-            import openvino as ov
+            ov = import_openvino()
         except ImportError as error:
             raise RuntimeUnavailable(
                 f"runtime: got 'openvino', which cannot be imported ({error}); "
@@ -117,8 +118,7 @@ class OpenVinoRunner:
     def _compile(
         self, core: Any, onnx: bytes, device: str, settings: Mapping[str, Any], *, fixed: bool
     ) -> Any:
-        import openvino as ov
-
+        ov = import_openvino()
         name = self._spec.name
         try:
             model = core.read_model(onnx, b"")
@@ -169,8 +169,7 @@ class OpenVinoRunner:
 @functools.cache
 def _core() -> Any:
     """One core for the process: its plug-ins load once."""
-    import openvino as ov
-
+    ov = import_openvino()
     # OpenVINO learns numpy's interface when the first array comes. Two threads that bring their
     # first ones at once wait for each other for ever (2026.4), so it learns it here.
     ov.Tensor(np.zeros(1, np.float32), shared_memory=True)
@@ -181,8 +180,7 @@ def _kept(
     core: Any, onnx: bytes, device: str, settings: Mapping[str, Any], spec: ModelSpec
 ) -> compiled_cache.Entry | None:
     """Where the compiled graph is kept, by all that OpenVINO's compiling depends on."""
-    import openvino as ov
-
+    ov = import_openvino()
     return compiled_cache.entry(
         onnx,
         {
