@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 all done, 1 some pictures failed, 2 wrong use."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
+    os.environ["YOLO_OFFLINE"] = "true"  # and report what it is used for
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measures a bundle. Every command ends its standard output with one line of "

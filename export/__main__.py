@@ -28,6 +28,7 @@ does."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status: 0 done, 1 a graph or an engine is off, 2 wrong use."""
     os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
+    os.environ["YOLO_OFFLINE"] = "true"  # and report what it is used for
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         prog="python -m export",

@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would install what it misses
+    os.environ["YOLO_OFFLINE"] = "true"  # and report what it is used for
     parser = argparse.ArgumentParser(
         prog="python -m training", description="Scenes and demo checkpoints of Markcut."
     )
