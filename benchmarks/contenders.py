@@ -109,8 +109,8 @@ class WireEngine:
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """The pipeline in one process, on one runtime, in one precision (None: as the bundle is).
+class OnRunner:
+    """What runs on one of our runtimes, in one precision (None: as the bundle is).
 
     ``label`` stands in place of the precision where the bundle itself has another one; ``device``
     None is what the runtime usually runs on.
@@ -130,6 +130,11 @@ class Embedded:
     @property
     def processes(self) -> tuple[int, ...]:
         return ()
+
+
+@dataclass(frozen=True)
+class Embedded(OnRunner):
+    """The pipeline in one process."""
 
     @contextmanager
     def open(self) -> Iterator[Engine]:

@@ -211,8 +211,8 @@ class Laboratory:
             others, lacking[family] = peers(family, self.upstream) if self.peers else ([], {})
             own = [
                 OwnNetwork(
-                    way.bundle, family, way.runtime, self.threads, way.precision, way.label,
-                    self.device,
+                    way.bundle, way.runtime, self.threads, way.precision, way.label, self.device,
+                    family=family,
                 )
                 for way in self.ours
             ]  # fmt: skip

@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import Array, Contender
+from benchmarks.contenders import Array, Contender, OnRunner
 from benchmarks.equality import mean_iou
 from benchmarks.figures_of_time import spread
 from benchmarks.pipelines import open_network
@@ -60,24 +59,10 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class OwnNetwork:
-    """A family of ``bundle`` on one of our runners."""
+class OwnNetwork(OnRunner):
+    """A family of the bundle on one of our runners."""
 
-    bundle: Path
-    family: str
-    runtime: str
-    threads: int | None
-    precision: str | None = None
-    label: str = ""
-    device: str | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.runtime} {self.label or self.precision or 'fp32'}"
-
-    @property
-    def processes(self) -> tuple[int, ...]:
-        return ()
+    family: str = field(kw_only=True)
 
     @contextmanager
     def open(self) -> Iterator[Network]:
