@@ -31,8 +31,10 @@ from markcut.manifest import (
     check_manifest,
     parse_manifest,
 )
+from markcut.manifest_fields import MANIFEST
 
 __all__ = [
+    "MANIFEST",
     "Bundle",
     "Checkpoint",
     "FileEntry",
@@ -45,7 +47,6 @@ __all__ = [
     "write_bundle",
 ]
 
-MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 4 << 20
 _REPLACEABLE = (".onnx", ".npy")
 
@@ -81,8 +82,8 @@ class Bundle:
 def read_manifest(folder: str | os.PathLike[str]) -> Manifest:
     """The checked manifest of the bundle in ``folder``; its other files are not looked at."""
     folder = Path(folder)
-    if not folder.is_dir():
-        came = "a file" if folder.exists() else "nothing"
+    if not os.path.isdir(folder):  # pathlib's own raises for names that are too long
+        came = "a file" if os.path.exists(folder) else "nothing"
         raise BundleError(f"{folder}: got {came}, expected a bundle's folder; name another folder")
     try:
         return parse_manifest(_read(folder, MANIFEST, limit=_MANIFEST_LIMIT))
@@ -152,9 +153,10 @@ def _read(folder: Path, name: str, *, limit: int) -> bytes:
             raise BundleError(f"{name} is a link out of the folder; put the file itself there")
         # O_NONBLOCK: opening a pipe must not wait for somebody to write into it
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
                 raise BundleError(f"{name} is not a regular file; export the bundle again")
-            data = file.read(limit + 1)
+            data = file.read(min(limit, found.st_size) + 1)  # whatever size the manifest tells
     except FileNotFoundError:
         raise BundleError(f"{name} is missing; copy it again or export the bundle again") from None
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13

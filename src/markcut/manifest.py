@@ -28,6 +28,7 @@ from typing import Any
 
 from markcut.contracts import KINDS, MODELS, STAGES
 from markcut.manifest_fields import (
+    MANIFEST,
     as_integer,
     as_number,
     as_object,
@@ -165,7 +166,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
     found = top.get("format")
     if isinstance(found, bool) or found != FORMAT:
         raise wrong("format", found, f"{FORMAT}; export again or use the markcut that wrote it")
-    check_keys(top, "manifest.json", tuple(Manifest.__dataclass_fields__))
+    check_keys(top, MANIFEST, tuple(Manifest.__dataclass_fields__))
     manifest = Manifest(
         format=FORMAT,
         name=as_text(top["name"], "name"),
@@ -208,7 +209,7 @@ def check_manifest(manifest: Manifest) -> None:
     ):
         _check_entry(key, entry)
     names = [entry.file for entry in manifest.files()]
-    if len({*names, "manifest.json"}) <= len(names):
+    if len({*names, MANIFEST}) <= len(names):
         raise wrong("models", names, "a file of its own for every model")
     if not manifest.prompts or len(set(manifest.prompts)) != len(manifest.prompts):
         raise wrong("prompts", list(manifest.prompts), "at least one text and none twice")

@@ -8,6 +8,9 @@ from typing import Any
 
 from markcut.errors import BundleError
 
+MANIFEST = "manifest.json"
+"""The file's name, and the key of all that it says."""
+
 
 def read_json(text: str | bytes) -> dict[str, Any]:
     """The object that ``text`` spells: no key twice, none of JavaScript's constants."""
@@ -15,9 +18,9 @@ def read_json(text: str | bytes) -> dict[str, Any]:
         raw = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise BundleError(
-            f"manifest.json is no valid JSON ({error}); export the bundle again"
+            f"{MANIFEST} is no valid JSON ({error}); export the bundle again"
         ) from None
-    return as_object(raw, "manifest.json")
+    return as_object(raw, MANIFEST)
 
 
 def wrong(key: str, came: object, wanted: str) -> BundleError:
@@ -25,7 +28,8 @@ def wrong(key: str, came: object, wanted: str) -> BundleError:
     shown = json.dumps(came, default=repr, ensure_ascii=False)
     if len(shown) > 120:
         shown = shown[:117] + "..."
-    return BundleError(f"manifest.json: {key}: got {shown}, expected {wanted}")
+    where = key if key == MANIFEST else f"{MANIFEST}: {key}"
+    return BundleError(f"{where}: got {shown}, expected {wanted}")
 
 
 def as_object(value: object, key: str) -> dict[str, Any]:
@@ -54,6 +58,11 @@ def as_text(value: object, key: str) -> str:
     """``value`` as a text that is not empty."""
     if not isinstance(value, str) or not value:
         raise wrong(key, value, "a text that is not empty")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise wrong(key, ascii(value), "a text that can be written in UTF-8") from None
     return value
 
 

@@ -72,6 +72,16 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert "got a file" in fault(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert "manifest.json is missing" in fault(tmp_path / "empty")
+    assert "got nothing, expected" in fault(Path("x" * 5000))
+
+
+@pytest.mark.parametrize("size", [10**18, 10**40])
+def test_a_size_that_no_memory_holds_is_not_believed(folder: Path, size: int) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["models"]["clipseg"]["bytes"] = size
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    came = (folder / "clipseg.onnx").stat().st_size
+    assert f"clipseg.onnx is truncated: got {came} bytes, expected {size}" in fault(folder)
 
 
 def test_a_missing_file(folder: Path) -> None:
@@ -157,6 +167,7 @@ def kept(names: list[str]) -> Callable[[dict[str, Any]], Any]:
         (lambda m: m.pop("format"), "format: got null"),
         (lambda m: m.pop("prompts"), "it has no 'prompts'"),
         (lambda m: m.update(extra=1), "it has the unknown key 'extra'"),
+        (lambda m: m.update(name="\ud800"), "expected a text that can be written in UTF-8"),
         (lambda m: m.update(name=""), 'name: got "", expected a text that is not empty'),
         (lambda m: m.update(models=[]), r"models: got [], expected an object"),
         (lambda m: m["models"].pop("clipseg"), "expected exactly clipseg, yolo11_seg"),
