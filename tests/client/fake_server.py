@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -27,6 +28,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 Tensors = dict[str, NDArray[Any]]
+Pair = tuple[Path, Path]  # PEM files: a private key, and the certificate that belongs to it
 
 _DTYPES = {"UINT8": np.uint8, "INT32": np.int32, "FP32": np.float32}
 _HTTP = {
@@ -284,7 +286,7 @@ class HttpHandler(BaseHTTPRequestHandler):
 
 
 class GrpcServer:
-    def __init__(self, engine: Engine, *, port: int = 0, tls: tuple[bytes, bytes] | None = None):
+    def __init__(self, engine: Engine, *, port: int = 0, tls: Pair | None = None) -> None:
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         options.append(("grpc.so_reuseport", 0))
         self._server = grpc.server(ThreadPoolExecutor(16), options=options)
@@ -296,7 +298,8 @@ class GrpcServer:
             self.port = self._server.add_insecure_port(at)
             self.url = f"grpc://127.0.0.1:{self.port}"
         else:
-            self.port = self._server.add_secure_port(at, grpc.ssl_server_credentials([tls]))
+            pair = (tls[0].read_bytes(), tls[1].read_bytes())
+            self.port = self._server.add_secure_port(at, grpc.ssl_server_credentials([pair]))
             self.url = f"grpcs://localhost:{self.port}"
         self._server.start()
 
@@ -321,11 +324,19 @@ class _Quiet(ThreadingHTTPServer):
 
 
 class HttpServer:
-    def __init__(self, engine: Engine, *, port: int = 0) -> None:
+    def __init__(self, engine: Engine, *, port: int = 0, tls: Pair | None = None) -> None:
         handler = type("Handler", (HttpHandler,), {"engine": engine})
         self._server = _Quiet(("127.0.0.1", port), handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls[1], tls[0])
+            # the handshake belongs into the handler's thread: here it would hold up everybody
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            self.url = f"https://localhost:{self.port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
         )

@@ -40,6 +40,22 @@ def test_extract_and_prompt(server: Any, engine: Engine, photo: Any) -> None:
     assert engine.headers[0]["x-id"] == "7"
 
 
+def test_made_outside_of_an_event_loop_and_used_in_one(server: Any, photo: Any) -> None:
+    client = AsyncClient(server.url)
+    idle = AsyncClient(server.url)
+
+    async def main() -> None:
+        assert len(await client.extract(photo())) == 1
+        await idle.close()
+
+    asyncio.run(main())
+    if server.url.startswith("grpc"):
+        with pytest.raises(TransportError, match="belongs to another event loop"):
+            asyncio.run(main())
+    else:
+        asyncio.run(client.close())
+
+
 def test_many_in_order(server: Any, engine: Engine, photo: Any) -> None:
     pictures = [photo(f"{index}.png", size=(20 + index, 16)) for index in range(20)]
     pictures[3].write_bytes(b"nonsense")

@@ -40,6 +40,9 @@ def test_addresses(url: str, shown: str, loopback: bool, encrypted: bool) -> Non
         ("grpc://h/path", "says more than an address does"),
         ("http://h?x=1", "says more"),
         ("grpc://h:99999", "is no address"),
+        ("grpc://h:8001 ", "is no address; leave the white space out"),
+        ("http://a b", "is no address; leave the white space out"),
+        ("http://h\n:8000", "is no address; leave the white space out"),
         ("http://me:secret@h", "addresses hold no credentials; pass them as headers"),
     ],
 )
@@ -55,6 +58,7 @@ def test_wrong_addresses(url: str, message: str) -> None:
         ("grpc://far", {"headers": {"authorization": "Bearer s3cret"}}, "headers: .* not encr"),
         ("grpc://localhost", {"headers": {"a b": "x"}}, "headers: 'a b' is no name"),
         ("grpc://localhost", {"headers": {"x-bin": "x"}}, "is no name"),
+        ("grpc://localhost", {"headers": [("a", "b")]}, "headers: got list, expected names and"),
         ("grpc://localhost", {"headers": {"Host": "x"}}, "'Host' belongs to the transport"),
         ("grpc://localhost", {"headers": {"x": "s3cret\r\ny: z"}}, "'x' needs a value"),
         ("grpc://localhost", {"root_certificates": "ca.pem"}, "root_certificates: .* not"),
@@ -82,6 +86,9 @@ def test_headers_in_plain_by_choice() -> None:
 def test_wrong_certificates(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="cannot be read"):
         ServerOptions(root_certificates=tmp_path / "none").read_root_certificates()
+    wrong: Any = 5
+    with pytest.raises(ParameterError, match="root_certificates: got int, expected the path"):
+        ServerOptions(root_certificates=wrong).read_root_certificates()
     (tmp_path / "x.pem").write_text("x")
     with pytest.raises(ParameterError, match="no certificate in PEM form"):
         ServerOptions(root_certificates=tmp_path / "x.pem").read_root_certificates()
@@ -112,6 +119,7 @@ def test_the_budget_runs_out_and_comes_back() -> None:
         ("ValueError: seed: got 3\n\nAt:\n  x.py", "seed: got 3"),
         ("in ensemble 'a', ", "in ensemble 'a',"),
         ("x" * 1000, "x" * 400 + "..."),
+        ("no \x1b[31mcolours", "no  [31mcolours"),
     ],
 )
 def test_sentences(text: str, kept: str) -> None:

@@ -65,7 +65,7 @@ def open_async_transport(url: str, options: ServerOptions | None = None) -> Asyn
 
 def _is_embedded(url: str, options: ServerOptions | None) -> bool:
     scheme, _, rest = url.partition(":")
-    if scheme == "embedded":
+    if scheme.lower() == "embedded":
         if options not in (None, ServerOptions()):
             raise ParameterError(f"{url}: headers, certificates and the like are for servers")
         return True

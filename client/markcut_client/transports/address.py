@@ -16,6 +16,7 @@ from markcut_client.errors import ParameterError, TransportError
 SharedMemory = Literal["auto", "on", "off"]
 
 _PORTS = {"grpc": 8001, "grpcs": 443, "http": 8000, "https": 443}
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _HEADER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _RESERVED = ("grpc-", "content-", "host", "te", "user-agent", "inference-header-content-length")
 
@@ -36,6 +37,8 @@ class Address:
 
         Raises :class:`TransportError` for anything else.
         """
+        if any(character.isspace() or not character.isprintable() for character in url):
+            raise TransportError(f"{url!r} is no address; leave the white space out")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -124,9 +127,14 @@ class ServerOptions:
         )
 
     def read_root_certificates(self) -> bytes | None:
-        """The PEM file's bytes; None where none was named."""
+        """The PEM file's certificates and nothing else in it; None where none was named."""
         if self.root_certificates is None:
             return None
+        if not isinstance(self.root_certificates, str | os.PathLike):
+            raise ParameterError(
+                f"root_certificates: got {type(self.root_certificates).__name__}, expected the "
+                "path of a PEM file"
+            )
         path = Path(self.root_certificates)
         try:
             pem = path.read_bytes()
@@ -134,12 +142,27 @@ class ServerOptions:
             raise ParameterError(
                 f"root_certificates: {path} cannot be read ({error.strerror})"
             ) from None
-        if b"-----BEGIN CERTIFICATE-----" not in pem:
+        # what stands between the certificates are comments, in whatever encoding
+        certificates = b"\n".join(_CERTIFICATE.findall(pem))
+        if not certificates:
             raise ParameterError(f"root_certificates: {path} holds no certificate in PEM form")
-        return pem
+        import ssl
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+                cadata=certificates.decode("ascii")
+            )
+        except (ssl.SSLError, UnicodeDecodeError):
+            raise ParameterError(f"root_certificates: {path} holds a damaged certificate") from None
+        return certificates
 
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise ParameterError(
+            f"headers: got {type(headers).__name__}, expected names and values such as "
+            '{"authorization": "Bearer ..."}'
+        )
     checked: dict[str, str] = {}
     for name, value in headers.items():
         lower = name.lower() if isinstance(name, str) else ""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from markcut_client.errors import TransportError
 from markcut_client.transports.address import Address, ServerOptions
 from markcut_client.transports.base import AsyncTransport, Request
 from markcut_client.transports.exchange import Exchange, ServerReport, run_async
@@ -87,18 +88,20 @@ class GrpcTransport(ServerTransport):
 
 
 class AsyncGrpcTransport(AsyncTransport):
-    """As :class:`GrpcTransport`, in the running event loop."""
+    """As :class:`GrpcTransport`, in the event loop of the first request."""
 
     def __init__(self, address: Address, options: ServerOptions) -> None:
         import grpc
 
-        options = options.checked(address)
-        self._exchange = Exchange(address, options)
+        self._options = options.checked(address)
+        self._options.read_root_certificates()  # whatever is wrong with them is said now
+        self._exchange = Exchange(address, self._options)
         self._codec = GrpcCodec()
-        self._metadata = tuple(options.headers.items())
+        self._metadata = tuple(self._options.headers.items())
         self._grpc = grpc
-        self._channel = _open(grpc.aio, address, options)
-        self._stub = self._codec.stub(self._channel)
+        self._loop: Any = None
+        self._channel: Any = None  # grpc ties it to one event loop, which need not run yet
+        self._stub: Any = None
         self._closed = False
 
     @property
@@ -117,6 +120,7 @@ class AsyncGrpcTransport(AsyncTransport):
         return await run_async(self._exchange.describe(models, timeout), self._send)
 
     async def _send(self, step: Send) -> Reply:
+        self._connect()
         method, body = self._codec.encode(step.message)
         try:
             response = await getattr(self._stub, method)(
@@ -126,12 +130,27 @@ class AsyncGrpcTransport(AsyncTransport):
             return self._codec.failure(error)
         return self._codec.decode(step.message, response)
 
+    def _connect(self) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        if self._channel is None:
+            self._channel = _open(self._grpc.aio, self._exchange.address, self._options)
+            self._stub = self._codec.stub(self._channel)
+            self._loop = loop
+        elif loop is not self._loop:
+            raise TransportError(
+                f"{self._exchange.address}: this client belongs to another event loop; open one "
+                "in each"
+            )
+
     async def close(self) -> None:
         """As :meth:`Transport.close`; requests under way are cancelled."""
         if not self._closed:
             self._closed = True
-            await run_async(self._exchange.farewell(), self._send)
-            await self._channel.close()
+            if self._channel is not None:
+                await run_async(self._exchange.farewell(), self._send)
+                await self._channel.close()
 
 
 def _open(module: Any, address: Address, options: ServerOptions) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import io
+import re
+import socket
 import time
 from typing import Any
 
@@ -12,6 +16,10 @@ from markcut_client.transports.messages import MAX_ANSWER, Failure, Reply, Send
 from markcut_client.transports.server import ServerTransport
 
 _CONNECTIONS = 64  # kept open; more are made when more threads ask at once
+_ABOUT_OBJECTS = re.compile(  # how urllib3 begins what the system said
+    r"(?:<[^>]*>|\w*Connection\([^)]*\)): (?:Failed to establish a new connection: )?"
+    r"|\s*\(_ssl\.c:\d+\)"
+)
 _CHUNK = 1 << 20
 
 
@@ -31,23 +39,24 @@ class HttpTransport(ServerTransport):
         self._pool = self._open(options)
 
     def _open(self, options: ServerOptions) -> Any:
-        pem = options.read_root_certificates()
-        common: dict[str, Any] = {"maxsize": _CONNECTIONS, "retries": False}
-        if not self.address.is_encrypted:
-            return self._urllib3.HTTPConnectionPool(self.address.host, self.address.port, **common)
-        import ssl
+        arguments: dict[str, Any] = {"maxsize": _CONNECTIONS, "retries": False}
+        kind: Any = self._urllib3.HTTPConnectionPool
+        if self.address.is_encrypted:
+            import ssl
 
-        try:
-            context = ssl.create_default_context(
+            pem = options.read_root_certificates()
+            arguments["ssl_context"] = ssl.create_default_context(
                 cadata=None if pem is None else pem.decode("ascii")
             )
-        except (ssl.SSLError, UnicodeDecodeError):
-            raise TransportError(
-                f"root_certificates: {options.root_certificates} holds no usable certificate"
-            ) from None
-        return self._urllib3.HTTPSConnectionPool(
-            self.address.host, self.address.port, ssl_context=context, **common
+            kind = self._urllib3.HTTPSConnectionPool
+        try:
+            pool = kind(self.address.host, self.address.port, **arguments)
+        except self._urllib3.exceptions.LocationParseError as error:
+            raise TransportError(f"{self.address} is no address ({error})") from None
+        pool.ConnectionCls = type(
+            "PunctualConnection", (kind.ConnectionCls,), {"response_class": _PunctualResponse}
         )
+        return pool
 
     def _send(self, step: Send) -> Reply:
         end = time.monotonic() + step.timeout
@@ -75,7 +84,7 @@ class HttpTransport(ServerTransport):
         except errors.TimeoutError:
             return Failure("DEADLINE_EXCEEDED", "")
         except errors.SSLError as error:
-            return Failure("UNAVAILABLE", f"TLS: {error}")
+            return Failure("UNAVAILABLE", f"TLS: {_reason(error)}")
         except (errors.HTTPError, OSError) as error:
             return Failure("UNAVAILABLE", _reason(error))
         if isinstance(body, Failure):
@@ -84,6 +93,41 @@ class HttpTransport(ServerTransport):
 
     def _disconnect(self) -> None:
         self._pool.close()
+
+
+class _PunctualResponse(http.client.HTTPResponse):
+    """A response that must be here, all of it, when the time that the socket has now is up."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp = io.BufferedReader(_PunctualReader(sock, self.fp.detach()))
+
+
+class _PunctualReader(io.RawIOBase):
+    """Reads from ``sock``, whose own timeout would begin anew with every byte that comes."""
+
+    def __init__(self, sock: socket.socket, raw: Any) -> None:
+        super().__init__()
+        timeout = sock.gettimeout()
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._sock = sock
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._end is not None:
+            left = self._end - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+        read: int | None = self._raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def _read(response: Any, end: float) -> bytes | Failure:
@@ -103,10 +147,10 @@ def _read(response: Any, end: float) -> bytes | Failure:
 
 
 def _reason(error: Exception) -> str:
-    """urllib3 wraps what the system said into representations of objects."""
-    text = str(error)
-    for mark in ("Failed to establish a new connection: ", "object at 0x"):
-        before, found, after = text.partition(mark)
-        if found:
-            text = after if mark.startswith("Failed") else after.partition(": ")[2] or before
-    return text or type(error).__name__
+    """What the system said, which urllib3 wraps into tuples and representations of objects."""
+    cause = error.args[-1] if error.args else None
+    if isinstance(cause, Exception):
+        return _reason(cause)
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+        return f"that is not HTTP: {error.args[0][:40]!r}"
+    return _ABOUT_OBJECTS.sub("", str(error)) or type(error).__name__

@@ -78,7 +78,7 @@ def decode(
 ) -> Reply:
     """What the response to ``message`` says."""
     if status != 200:
-        return _failure(status, body)
+        return _failure(status, headers, body)
     try:
         if isinstance(message, Infer):
             return _outputs(headers.get(HEADER_LENGTH), body)
@@ -178,8 +178,10 @@ def _description(message: Describe, told: Mapping[str, Any]) -> Description:
     return Description(str(told.get("name")), True, tuple(map(str, versions)), inputs)
 
 
-def _failure(status: int, body: bytes) -> Failure:
+def _failure(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """Triton says why in JSON; gateways in HTML, in text or not at all."""
+    if 300 <= status < 400 and "Location" in headers:
+        return Failure("UNIMPLEMENTED", f"it redirects to {headers['Location'][:200]}")
     try:
         text = str(_object(body)["error"])
     except (BrokenAnswer, KeyError):

@@ -35,6 +35,7 @@ _BEFORE = re.compile(
 _STAGE = re.compile(r"\bmodel(?: instance)? '([A-Za-z0-9_]+?)(?:_\d+)*'")
 _FIELD = re.compile(r"([a-z_]+): ")
 _OVERLOAD = re.compile(r"queue|timeout expired|overload|too many requests", re.IGNORECASE)
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed")
 _TOO_LARGE = re.compile(r"larger than max|too large|exceeds maximum .*size", re.IGNORECASE)
 
 
@@ -42,7 +43,9 @@ def may_pass(failure: Failure) -> bool:
     """Whether the same request may succeed a moment later."""
     if failure.broken or failure.status not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
         return False
-    return failure.status == "UNAVAILABLE" or not _TOO_LARGE.search(failure.text)
+    if failure.status == "UNAVAILABLE":
+        return not _UNTRUSTED.search(failure.text)
+    return not _TOO_LARGE.search(failure.text)
 
 
 def was_out_of_reach(failure: Failure) -> bool:
@@ -97,7 +100,7 @@ def error_of(failure: Failure, address: Address, *, timeout: float) -> ClientErr
 def sentence(text: str) -> str:
     """The model's own sentence in a server's message: one line, without what stands before it."""
     line = next((line for line in text.strip().splitlines() if line.strip()), "no reason given")
-    line = line.strip()
+    line = "".join(c if c.isprintable() else " " for c in line).strip()
     while match := _BEFORE.match(line):
         if match.end() == len(line):
             break
@@ -106,6 +109,11 @@ def sentence(text: str) -> str:
 
 
 def _unavailable(failure: Failure, text: str, address: Address) -> ClientError:
+    if _UNTRUSTED.search(failure.text):
+        return TransportError(
+            f"{address}: its certificate is not trusted ({text}); name the PEM file of who signed "
+            "it as root_certificates, and the host as the certificate does"
+        )
     if not may_pass(failure):
         return PictureError(
             f"{wire.IMAGE.name}: too many bytes for {address} ({text}); scale it down or "
