@@ -11,7 +11,7 @@ from markcut_client.client import Outcome
 from markcut_client.errors import InferenceError, ParameterError, PictureError
 from markcut_client.in_order import in_thread, map_in_tasks
 from markcut_client.parameters import check_concurrency, check_timeout, request_parameters
-from markcut_client.pictures import PictureLike
+from markcut_client.pictures import PictureLike, check_several
 from markcut_client.prompted import Prompted
 from markcut_client.prompts import Boxes, Earlier, Labels, Points, prompt_inputs
 from markcut_client.results import Extraction
@@ -22,7 +22,7 @@ __all__ = ["AsyncClient"]
 
 
 class AsyncClient:
-    """As :class:`Client`, whose options these are, in the event loop that runs it::
+    """As :class:`Client`, whose options these are, in the event loop of its first request::
 
         async with AsyncClient("grpc://localhost:8001") as client:
             async for outcome in client.extract_many(paths, concurrency=8):
@@ -106,7 +106,9 @@ class AsyncClient:
             except (PictureError, InferenceError) as error:
                 return error
 
-        return map_in_tasks(outcome, pictures, concurrency=check_concurrency(concurrency))
+        return map_in_tasks(
+            outcome, check_several(pictures), concurrency=check_concurrency(concurrency)
+        )
 
     async def prompt(
         self,

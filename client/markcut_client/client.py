@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 
 from markcut_client.calls import Call, Result, extract_call, prompt_call
-from markcut_client.errors import InferenceError, ParameterError, PictureError
+from markcut_client.errors import InferenceError, ParameterError, PictureError, TransportError
 from markcut_client.in_order import map_in_threads
 from markcut_client.parameters import check_concurrency, check_timeout, request_parameters
-from markcut_client.pictures import PictureLike
+from markcut_client.pictures import PictureLike, check_several
 from markcut_client.prompted import Prompted
 from markcut_client.prompts import Boxes, Earlier, Labels, Points, prompt_inputs
 from markcut_client.results import Extraction
@@ -30,7 +30,7 @@ Outcome = Extraction | PictureError | InferenceError
 
 
 class Client:
-    """Finds the marked objects of pictures; several threads may use one at once.
+    """Finds the marked objects of pictures; several threads may use one at once, one process.
 
     ``transport`` is an address (see :func:`open_transport`) or an open transport, which the
     client then owns::
@@ -66,6 +66,7 @@ class Client:
         elif options != ServerOptions():
             raise ParameterError("transport: got an open one, whose options are settled already")
         self._transport = transport
+        self._process = os.getpid()
 
     def extract(
         self,
@@ -128,7 +129,10 @@ class Client:
             prompt=prompt,
         )
         return self._extract_each(
-            pictures, check_concurrency(concurrency), parameters, self._seconds(timeout)
+            check_several(pictures),
+            check_concurrency(concurrency),
+            parameters,
+            self._seconds(timeout),
         )
 
     def prompt(
@@ -189,6 +193,12 @@ class Client:
         return map_in_threads(outcome, pictures, concurrency=concurrency, abandon=abandon)
 
     def _answer(self, call: Call[Result]) -> Result:
+        if os.getpid() != self._process:
+            # threads are missing here, and answers on shared connections reach the wrong reader
+            raise TransportError(
+                "this client was opened in another process, of which this one is a fork; open one "
+                "in each process"
+            )
         with call.naming_the_picture():
             outputs = self._transport.infer(call.request)
         return call.read(outputs)
@@ -197,8 +207,9 @@ class Client:
         return self._timeout if timeout is None else check_timeout(timeout)
 
     def close(self) -> None:
-        """Close the transport; a second call does nothing."""
-        self._transport.close()
+        """Close the transport; a second call does nothing, nor does one in a forked process."""
+        if os.getpid() == self._process:
+            self._transport.close()
 
     def __enter__(self) -> Client:
         return self

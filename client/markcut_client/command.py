@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import markcut_client
 from markcut_client import doctor_command, extract_command, prompt_command
@@ -33,8 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        status = run(options)
-        sys.stdout.flush()
+        with _ending_in_order():
+            status = run(options)
+        if sys.stdout is not None:  # as it is where the shell has closed it
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # nobody reads any more; the interpreter must not find out again at its end
@@ -47,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_traceback()
         say(str(error))
         return 2
+    except OSError as error:
+        _show_traceback()
+        say(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        return 1
     except Exception as error:
         _show_traceback()
         say(
@@ -54,6 +62,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "MARKCUT_DEBUG=1 shows where it arose"
         )
         return 1
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """A request to end reaches the code as Ctrl-C does, so that what was done is kept."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # who asks twice does not want to wait
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    replaced = []
+    for number in filter(None, numbers):
+        with contextlib.suppress(ValueError):  # not the main thread
+            if signal.getsignal(number) == signal.SIG_DFL:  # nohup has SIGHUP ignored
+                signal.signal(number, end)
+                replaced.append(number)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import numbers
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -31,7 +32,7 @@ def cut_out(
 ) -> Image.Image:
     """The part of ``pixels`` inside ``bbox`` and ``margin``; see ``MarkedObject.cutout``."""
     colour = _colour(background)
-    if isinstance(margin, bool) or not isinstance(margin, int) or margin < 0:
+    if not _is_whole(margin) or margin < 0:
         raise ParameterError(f"margin: got {margin!r}, expected whole pixels, 0 or more")
     x, y, width, height = bbox
     if width == 0:
@@ -94,10 +95,14 @@ def _colour(background: object) -> tuple[int, int, int] | None:
     if (
         isinstance(background, tuple)
         and len(background) == 3
-        and all(isinstance(value, int) and 0 <= value <= 255 for value in background)
+        and all(_is_whole(value) and 0 <= value <= 255 for value in background)
     ):
-        return background
+        return (int(background[0]), int(background[1]), int(background[2]))
     raise ParameterError(
         f"background: got {background!r}, expected {', '.join(map(repr, BACKGROUNDS))} or a "
         "colour (r, g, b) of whole numbers 0..255"
     )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

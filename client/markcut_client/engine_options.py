@@ -13,12 +13,19 @@ from markcut_client.client import Client
 from markcut_client.console import stderr_console
 from markcut_client.errors import ParameterError
 from markcut_client.parameters import check_timeout
+from markcut_client.picture_list import path_argument
 from markcut_client.transports import EmbeddedTransport, ServerOptions, Transport, open_server
 from markcut_client.transports.exchange import DEFAULT_TIMEOUT
 
 _Container = argparse._ActionsContainer
 
-_FLAGS = {"headers": "header", "headers_in_plain": "headers-in-plain"}
+_FLAGS = {
+    "headers": "header",
+    "headers_in_plain": "headers-in-plain",
+    "points": "point",
+    "point_coords": "point",
+    "boxes": "box",
+}
 _FOR_SERVERS = ("timeout", "token_file", "header", "headers_in_plain", "root_certificates")
 
 
@@ -27,7 +34,7 @@ def add_bundle(group: _Container) -> None:
     group.add_argument(
         "--bundle",
         metavar="DIR",
-        type=Path,
+        type=path_argument,
         help="folder of the bundle that this process runs; by default what "
         f"{VARIABLE} names, else {DEMO} if it is there",
     )
@@ -78,7 +85,7 @@ def add_server_options(group: _Container) -> None:
     group.add_argument(
         "--token-file",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="send the token in FILE with every request, as authorization: Bearer TOKEN",
     )
     group.add_argument(
@@ -96,7 +103,7 @@ def add_server_options(group: _Container) -> None:
     group.add_argument(
         "--root-certificates",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="PEM file that vouches for the server, instead of the system's",
     )
 

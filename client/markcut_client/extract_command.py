@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from markcut_client.console import say
 from markcut_client.cutouts import BACKGROUNDS
 from markcut_client.engine_options import (
     add_bundle,
@@ -20,7 +22,7 @@ from markcut_client.errors import ParameterError
 from markcut_client.extract_run import Run
 from markcut_client.output_folder import FORMATS, OutputFolder, check_writable_file
 from markcut_client.parameters import check_concurrency, request_parameters
-from markcut_client.picture_list import list_pictures
+from markcut_client.picture_list import list_others, list_pictures, path_argument
 
 _DESCRIPTION = """\
 Finds the drawn marks on every picture, tells what each one is, and cuts out the object it means.
@@ -36,7 +38,7 @@ Pictures with equal names get photo-2 and so on. Files of an earlier run are rep
 --overwrite, pictures never.
 
 exit status: 0 all done, 1 some pictures failed (they are listed at the end), 2 wrong use,
-130 interrupted; what was done until then is kept.
+130 interrupted, 143 terminated; what was done until then is kept.
 
 examples:
   markcut extract photo.jpg
@@ -61,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "pictures",
         metavar="PICTURE",
         nargs="+",
-        type=Path,
+        type=path_argument,
         help="a JPEG, PNG, WebP or BMP file, or a folder of them",
     )
     parser.add_argument(
@@ -85,7 +87,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_output_options(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--out", metavar="DIR", type=Path, help="folder for the results")
+    group.add_argument("--out", metavar="DIR", type=path_argument, help="folder for the results")
     group.add_argument("--format", choices=FORMATS, help="of the results; by default json")
     group.add_argument(
         "--background", choices=BACKGROUNDS, help="of the cut-outs; by default white"
@@ -94,7 +96,7 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--sheet",
         metavar="FILE",
-        type=Path,
+        type=path_argument,
         help="write overlays and cut-outs of all pictures (the first 60) as one PNG",
     )
     group.add_argument(
@@ -133,6 +135,7 @@ def _run(options: argparse.Namespace) -> int:
     request_parameters(**parameters)
     _check_combinations(options)
     pictures = list_pictures(options.pictures)
+    _name_others(options.pictures)
     folder = _open_folder(options, pictures)
     if options.sheet is not None:
         check_writable_file(options.sheet, overwrite=options.overwrite)
@@ -161,6 +164,13 @@ def _check_combinations(options: argparse.Namespace) -> None:
         raise ParameterError("--concurrency is for --server: this process runs one at a time")
     if options.concurrency is not None:
         check_concurrency(options.concurrency)
+
+
+def _name_others(paths: Sequence[Path]) -> None:
+    others = list_others(paths)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        say(f"passed over: {others[0]}{more}; convert to JPEG or PNG what shall be looked at")
 
 
 def _open_folder(options: argparse.Namespace, pictures: list[Path]) -> OutputFolder | None:

@@ -49,7 +49,7 @@ class OutputFolder:
         self._format = format
         self._background = background
         self._with_overlay = with_overlay
-        self._stems = _distinct_stems(pictures)
+        self._stems = distinct_stems(pictures)
         self._folded = {stem.casefold() for stem in self._stems}
         self._coco = CocoAnnotations()
         make_writable(folder)
@@ -142,10 +142,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def check_writable_file(path: Path, *, overwrite: bool) -> None:
     """Raise :class:`OutputError` where ``path`` could not be written later."""
-    if path.is_dir():
-        raise OutputError(f"{path}: got a folder, expected a file's name")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path}: there already; pass --overwrite or name another file")
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path}: got a folder, expected a file's name")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: there already; pass --overwrite or name another file")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
     make_writable(path.parent)
 
 
@@ -161,7 +164,7 @@ def make_writable(folder: Path) -> None:
         raise OutputError(f"{folder}: cannot be written ({reason}); name another folder") from None
 
 
-def _distinct_stems(pictures: Sequence[Path]) -> list[str]:
+def distinct_stems(pictures: Sequence[Path]) -> list[str]:
     """A stem per picture, distinct where a file system ignores case, too."""
     taken: set[str] = set()
     stems = []

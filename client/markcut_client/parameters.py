@@ -69,8 +69,10 @@ def _whole(name: str, value: object, *, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ParameterError(f"{name}: got {value!r}, expected a whole number")
     number = int(value)
-    if not at_least <= number < _LIMIT:
+    if number < at_least:
         raise ParameterError(f"{name}: got {value}, expected {at_least} or more")
+    if number >= _LIMIT:
+        raise ParameterError(f"{name}: got {value}, expected at most {_LIMIT - 1}")
     return number
 
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from markcut_client.errors import ParameterError
-from markcut_client.pictures import SUFFIXES
+from markcut_client.pictures import OTHER_SUFFIXES, SUFFIXES
+
+
+def path_argument(text: str) -> Path:
+    """A path on the command line; an empty one, of an unset variable say, is not the folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("got nothing, expected a path")
+    return Path(text)
 
 
 def list_pictures(paths: Iterable[Path]) -> list[Path]:
@@ -19,13 +27,17 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     searched = []
     for path in paths:
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise ParameterError(f"{path}: there is no such file or folder") from None
+        except OSError as error:
+            raise ParameterError(f"{path}: cannot be read ({error.strerror})") from None
         if path.is_dir():
             searched.append(str(path))
-            pictures = _within(path)
-        elif path.exists():
-            pictures = [path]
+            pictures = _within(path, SUFFIXES)
         else:
-            raise ParameterError(f"{path}: there is no such file or folder")
+            pictures = [path]
         for picture in pictures:
             found.setdefault(picture.resolve(), picture)
     if not found:
@@ -36,7 +48,12 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def _within(folder: Path) -> list[Path]:
+def list_others(paths: Iterable[Path]) -> list[Path]:
+    """Pictures in the folders among ``paths`` that :func:`list_pictures` passes over."""
+    return [other for path in paths if path.is_dir() for other in _within(path, OTHER_SUFFIXES)]
+
+
+def _within(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -45,6 +62,6 @@ def _within(folder: Path) -> list[Path]:
         folder / name
         for name in names
         if not name.startswith(".")
-        and name.lower().endswith(SUFFIXES)
+        and name.lower().endswith(suffixes)
         and (folder / name).is_file()
     ]

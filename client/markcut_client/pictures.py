@@ -11,7 +11,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,11 @@ PictureLike = (
 )
 """A path, the bytes of an encoded picture, a PIL image or a uint8 array (h, w, 3), RGB."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 """File names by which a folder's pictures are known, in lower case."""
+
+OTHER_SUFFIXES = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff")
+"""Those of pictures that the engine does not read, in lower case."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _ORIENTATION_TAG = 0x0112
@@ -110,6 +113,17 @@ def encode(picture: PictureLike) -> EncodedPicture:
         f"picture: got {type(picture).__name__}, expected a path, the bytes of an encoded "
         "picture, a PIL image or a uint8 array (height, width, 3)"
     )
+
+
+def check_several(pictures: Iterable[PictureLike]) -> Iterable[PictureLike]:
+    """``pictures`` themselves; :class:`ParameterError` for one alone, whose parts are none."""
+    one = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)
+    if isinstance(pictures, one) or not isinstance(pictures, Iterable):
+        raise ParameterError(
+            f"pictures: got {type(pictures).__name__}, expected several pictures, such as a list; "
+            "for one there is extract()"
+        )
+    return pictures
 
 
 def to_rgb(image: Image.Image) -> Pixels:

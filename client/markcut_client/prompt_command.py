@@ -21,8 +21,9 @@ from markcut_client.engine_options import (
     open_client,
 )
 from markcut_client.errors import InferenceError, ParameterError, PictureError
-from markcut_client.output_folder import make_writable, write_whole
+from markcut_client.output_folder import distinct_stems, make_writable, write_whole
 from markcut_client.outputs import png
+from markcut_client.picture_list import path_argument
 from markcut_client.prompted import Prompted
 
 _DESCRIPTION = """\
@@ -37,7 +38,7 @@ files under --out, for a picture photo.jpg:
   photo.json          masks as COCO run lengths, boxes, areas, scores
   photo_0.png ...     the cut-out of every object, in their order
 
-exit status: 0 done, 1 the engine failed on the picture, 2 wrong use.
+exit status: 0 done, 1 the picture cannot be used or the engine failed on it, 2 wrong use.
 
 examples:
   markcut prompt photo.jpg --point 410,300
@@ -61,7 +62,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("picture", metavar="PICTURE", help="a JPEG, PNG, WebP or BMP file")
+    parser.add_argument(
+        "picture", metavar="PICTURE", type=path_argument, help="a JPEG, PNG, WebP or BMP file"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print the result JSON instead of the table"
     )
@@ -90,7 +93,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what follows describes another object",
     )
     output = parser.add_argument_group("output")
-    output.add_argument("--out", metavar="DIR", type=Path, help="folder for the results")
+    output.add_argument("--out", metavar="DIR", type=path_argument, help="folder for the results")
     output.add_argument(
         "--background", choices=BACKGROUNDS, help="of the cut-outs; by default white"
     )
@@ -117,7 +120,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             with open_client(options) as client:
                 found = client.prompt(
-                    options.picture,
+                    str(options.picture),
                     points=[one.points for one in objects],
                     labels=[one.labels for one in objects],
                     boxes=[one.box for one in objects],
@@ -179,11 +182,11 @@ def _files(options: argparse.Namespace, count: int) -> list[Path]:
     if options.out is None:
         return []
     make_writable(options.out)
-    stem = Path(options.picture).stem
+    (stem,) = distinct_stems([options.picture])
     names = [f"{stem}.json", *(f"{stem}_{index}.png" for index in range(count))]
     files = [options.out / name for name in names]
     for file in files:
-        if file.resolve() == Path(options.picture).resolve():
+        if file.resolve() == options.picture.resolve():
             raise ParameterError(f"{file}: a result would replace the picture; name another --out")
         if file.exists() and not options.overwrite:
             raise ParameterError(f"{file}: there already; pass --overwrite or another --out")

@@ -124,7 +124,7 @@ def _no(name: str, value: Any, item: tuple[int, ...]) -> ParameterError:
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array {value.dtype} {value.shape}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:60] + "..."
 
 
@@ -160,8 +160,9 @@ def _lengths(lengths: list[int]) -> str:
 def _boxes(value: Any) -> list[NDArray[np.float32]]:
     array = _numbers(value)
     if array is not None and array.shape == (4,):
-        value = [value]
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
+        value = array = array[None]
+    alone = isinstance(value, str) or (array is not None and array.ndim < 2)
+    if alone or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
         raise _no_box(value)
     rows = []
     for one in value:
@@ -195,7 +196,7 @@ def _planes(value: Any) -> list[NDArray[np.float32] | None]:
             planes.append(None)
             continue
         if not isinstance(plane, np.ndarray) or plane.ndim != 2 or plane.dtype.kind != "f":
-            raise _no_plane(value)
+            raise _no_plane(one if isinstance(one, np.ndarray) else value)
         if not np.isfinite(plane).all():
             raise ParameterError("earlier: got NaN or infinity, expected an answer's logits")
         planes.append(plane.astype(np.float32))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 import markcut_client
 from markcut_client import (
     AnswerError,
+    AsyncClient,
     Client,
     ClientError,
     Extraction,
@@ -19,6 +21,7 @@ from markcut_client import (
     PictureError,
     TransportError,
 )
+from markcut_client.transports.threaded import ThreadedTransport
 
 
 def test_public_names() -> None:
@@ -133,7 +136,7 @@ def test_only_what_was_given_is_sent(transport: Any, photo: Callable[..., Path])
         ({"max_marks": 1.0}, "max_marks: got 1.0, expected a whole number"),
         ({"points_per_mark": True}, "points_per_mark: got True"),
         ({"seed": -1}, "seed: got -1, expected 0 or more"),
-        ({"seed": 2**63}, "seed: got 9223372036854775808"),
+        ({"seed": 2**63}, "seed: got 9223372036854775808, expected at most 9223372036854775807"),
         ({"prompt": ""}, "prompt: got ''"),
     ],
 )
@@ -168,6 +171,30 @@ def test_many_is_lazy(transport: Any, photo: Callable[..., Path]) -> None:
     results = Client(transport).extract_many(pictures())
     assert isinstance(next(results), Extraction)
     assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("one", ["photo.png", Path("photo.png"), b"bytes", None, 3])
+def test_many_wants_several(transport: Any, one: Any) -> None:
+    with pytest.raises(ParameterError, match=r"pictures: got .* expected several .*extract\(\)"):
+        Client(transport).extract_many(one)
+    with pytest.raises(ParameterError, match="expected several"):
+        AsyncClient(ThreadedTransport(transport)).extract_many(one)
+
+
+def test_one_process(
+    transport: Any, photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(transport)
+    parent = os.getpid()
+    monkeypatch.setattr("markcut_client.client.os.getpid", lambda: parent + 1)
+    with pytest.raises(TransportError, match="opened in another process"):
+        client.extract(photo())
+    client.close()  # the parent goes on with it
+    assert transport.closed == 0
+    monkeypatch.undo()
+    assert len(client.extract(photo())) == 1
+    client.close()
+    assert transport.closed == 1
 
 
 @pytest.mark.parametrize(

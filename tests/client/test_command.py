@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,6 +151,11 @@ def test_options_reach_the_engine(run: Run, photo: Any) -> None:
         (("extract",), "the following arguments are required: PICTURE"),
         (("extract", "none.png"), "none.png: there is no such file or folder"),
         (("extract", "artifacts"), "artifacts: no picture in there"),
+        (("extract", ""), "argument PICTURE: got nothing, expected a path"),
+        (("extract", "a" * 300), "aaa: cannot be read (File name too long)"),
+        (("extract", "a.png", "--out", ""), "argument --out: got nothing, expected a path"),
+        (("extract", "a.png", "--sheet", "a" * 300), "cannot be written (File name too long)"),
+        (("extract", "a.png", "--seed", "9" * 20), "--seed: got 99999999999999999999, expected at"),
         (("extract", "a.png", "--mark-threshold", "1.5"), "--mark-threshold: got 1.5, expected"),
         (("extract", "a.png", "--mark-threshold", "nan"), "--mark-threshold: got nan, expected"),
         (("extract", "a.png", "--mark-threshold", "x"), "invalid float value: 'x'"),
@@ -213,6 +219,51 @@ def test_interrupted(run: Run, photo: Any) -> None:
     assert done.status == 130
     assert "interrupted after 1 of 3 pictures" in done.err
     assert len(json.loads(Path("o/annotations.json").read_text())["images"]) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_terminated(run: Run, photo: Any, name: str) -> None:
+    photo("a.png")
+    photo("b.png")
+    answer, before = run.transport.infer, signal.getsignal(signal.Signals[name])
+
+    def infer(*request: Any) -> Any:
+        if run.transport.requests:
+            os.kill(os.getpid(), signal.Signals[name])
+        return answer(*request)
+
+    run.transport.infer = infer
+    done = run("extract", "a.png", "b.png", "--out", "o", "--format", "coco")
+    assert done.status == 128 + signal.Signals[name]
+    assert len(json.loads(Path("o/annotations.json").read_text())["images"]) == 1
+    assert run.transport.closed == 1
+    assert signal.getsignal(signal.Signals[name]) == before
+
+
+def test_pictures_of_other_formats_are_named(run: Run, photo: Any) -> None:
+    photo("in/a.png")
+    photo("in/b.jfif", format="JPEG")
+    for name in ("x.HEIC", "y.tif", "notes.txt", ".z.gif"):
+        Path("in", name).write_bytes(b"x")
+    done = run("extract", "in", "--json")
+    assert done.status == 0
+    assert len(done.out.splitlines()) == 2
+    assert "passed over: in/x.HEIC and 1 more; convert to JPEG or PNG" in done.err
+
+
+@pytest.mark.skipif(os.name != "posix" or not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_standard_output_that_is_full_or_closed(process: Any, photo: Any) -> None:
+    photo("a.png")
+    for redirection, status, message in (
+        (">/dev/full", 1, "markcut: standard output: No space left on device\n"),
+        (">&-", 0, ""),
+    ):
+        child = process("extract", "a.png", "--bundle", "x", "--json", shell=redirection)
+        _, err = child.communicate(timeout=60)
+        assert child.returncode == status, err
+        assert message in err
+        assert "internal error" not in err
+        assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -402,11 +453,14 @@ def process(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     client = Path(markcut_client.__file__).parents[1]
     code = "import sys; from markcut_client.command import main; sys.exit(main())"
 
-    def start(*arguments: str, engine: bool = True, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        *arguments: str, engine: bool = True, shell: str = "", **variables: str
+    ) -> subprocess.Popen[str]:
         paths = [str(client)] + [str(tmp_path / "engine")] * engine
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **variables}
+        redirected = ("sh", "-c", f'"$@" {shell}', "sh") if shell else ()
         return subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
+            [*redirected, sys.executable, "-c", code, *arguments],
             cwd=tmp_path,
             env=environment,
             stdin=subprocess.DEVNULL,

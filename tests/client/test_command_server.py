@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from markcut_client import Client, TransportError
 from markcut_client.command import main
-from tests.client.fake_server import Engine, GrpcServer, Refused
+from tests.client.fake_server import Engine, Refused
 from tests.client.test_servers import fingerprint
 
 
@@ -171,7 +168,8 @@ def test_prompt(run: Any, server: Any, engine: Engine, photo: Any) -> None:
         (("--point", "1,x"), 2, "--point 1,x: expected"),
         (("--point", "1,2,3"), 2, "got the label 3, expected 1 for on the object"),
         (("--box", "1,2,3"), 2, "--box 1,2,3: expected X0,Y0,X1,Y1"),
-        (("--box", "3,2,1,4"), 2, "boxes: got (3.0, 2.0, 1.0, 4.0)"),
+        (("--box", "3,2,1,4"), 2, "--box: got (3.0, 2.0, 1.0, 4.0)"),
+        (("--point", "nan,2"), 2, "--point: got NaN"),
         (("--box", "1,2,3,4", "--box", "1,2,3,4"), 2, "begin another with --next"),
         (("--point", "1,2", "--next"), 2, "object 1: got no prompt"),
         (("--point", "1,2", "--background", "white"), 2, "--background is about files"),
@@ -190,26 +188,16 @@ def test_prompt_wrong_use(
     assert "Traceback" not in done.err
 
 
+def test_prompt_on_a_picture_of_a_long_name(run: Any, server: Any, photo: Any) -> None:
+    picture = photo("n" * 240 + ".png")
+    done = run(
+        "prompt", str(picture), "--server", server.url, "--point", "1,2", "--out", "o"
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert len(list(Path("o").iterdir())) == 2
+
+
 def test_prompt_on_no_picture(run: Any, grpc_server: Any, tmp_path: Path) -> None:
     done = run("prompt", "none.png", "--server", grpc_server.url, "--point", "1,2")
     assert done.status == 1
     assert done.err == "markcut: none.png: there is no such file\n"
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
-def test_encrypted(engine: Engine, photo: Any, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    server = GrpcServer(engine, tls=(key.read_bytes(), certificate.read_bytes()))
-    try:
-        with Client(server.url, root_certificates=certificate) as client:
-            assert len(client.extract(photo())) == 1
-        with Client(server.url) as client, pytest.raises(TransportError):
-            client.extract(photo())  # nobody vouches for it
-    finally:
-        server.stop()

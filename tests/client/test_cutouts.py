@@ -84,6 +84,12 @@ def test_wrong_options(found: MarkedObject, options: dict[str, Any], message: st
         found.cutout(**options)
 
 
+def test_whole_numbers_of_numpy(found: MarkedObject) -> None:
+    colour: Any = tuple(np.array([0, 128, 255]))
+    margin: Any = np.int64(3)
+    assert found.cutout(background=colour, margin=margin).getpixel((0, 0)) == (0, 128, 255)
+
+
 def test_empty_mask(transport: Any, answer: Callable[..., Any]) -> None:
     outputs = answer(20, 30)
     outputs["object_masks"][0] = b"hb0"  # 600 pixels, all outside
