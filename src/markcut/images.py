@@ -56,6 +56,7 @@ _FOREIGN = (
     (re.compile(rb"%PDF"), "a PDF"),
     (re.compile(rb"\s*<(svg|\?xml)"), "an SVG"),
 )
+_OURS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|RIFF....WEBP|BM", re.DOTALL)
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 
 _warnings_lock = threading.Lock()
@@ -86,9 +87,15 @@ def decode(
     except InvalidInput:
         raise
     except (UnidentifiedImageError, ModuleNotFoundError):  # ultralytics has Pillow try a plug-in
+        if _OURS.match(encoded):
+            raise InvalidInput(
+                "image", f"got {len(encoded)} bytes of a broken file, {_WANTED}; save it again"
+            ) from None
         raise InvalidInput("image", f"got {_name(encoded)}, {_WANTED}; convert it") from None
-    except Image.DecompressionBombError as error:
-        raise InvalidInput("image", f"{error}; scale it down") from None
+    except Image.DecompressionBombError:  # Pillow's limit, which stands above ours
+        raise InvalidInput(
+            "image", f"got too many pixels, expected at most {max_pixels} in all; scale it down"
+        ) from None
     except MemoryError:
         raise InvalidInput("image", "it does not fit into memory; scale it down") from None
     except Exception as error:

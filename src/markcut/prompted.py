@@ -170,7 +170,8 @@ def _check_shapes(inputs: Arrays, side: int) -> None:
     for name in inputs:
         if name not in names:
             raise InvalidInput(str(name), f"got an unknown input, expected {', '.join(names)}")
-    limits = {"N": MAX_OBJECTS, "P": MAX_POINTS}
+    most = {"N": MAX_OBJECTS, "P": MAX_POINTS}
+    what = {"N": "objects", "P": "points of an object"}
     known: dict[str, int] = {}
     for tensor in (t.resolve({"S": side}) for t in (_COORDS, _LABELS, _BOXES, _EARLIER)):
         wanted = f"expected {describe(tensor.resolve(known))}"
@@ -184,8 +185,8 @@ def _check_shapes(inputs: Arrays, side: int) -> None:
         for size, dim in zip(array.shape, tensor.dims, strict=True):
             if size != (dim if isinstance(dim, int) else known.setdefault(dim, size)):
                 raise InvalidInput(tensor.name, f"{came}, {wanted}")
-            if isinstance(dim, str) and size > limits[dim]:
-                raise InvalidInput(tensor.name, f"{came}, expected at most {limits[dim]} {dim}")
+            if isinstance(dim, str) and size > most[dim]:
+                raise InvalidInput(tensor.name, f"{came}, expected at most {most[dim]} {what[dim]}")
         if array.shape[0] == 0:
             raise InvalidInput(tensor.name, f"{came}, expected at least one object")
 

@@ -197,6 +197,8 @@ def test_nothing_is_refused(data: Any) -> None:
         (b"%PDF-1.7", "a PDF"),
         (b"<svg xmlns=''/>", "an SVG"),
         (bytes(1000), "something else"),
+        (png(0, 10, 8, 2, b"")[:30], "30 bytes of a broken file"),
+        (b"\xff\xd8\xff", "3 bytes of a broken file"),
     ],
 )
 def test_what_is_no_picture_of_ours_is_named_and_refused(data: bytes, word: str) -> None:
@@ -223,7 +225,7 @@ def test_a_truncated_picture_is_refused(name: str) -> None:
 
 def test_declared_size_is_checked_before_anything_is_decoded() -> None:
     huge = png(60_000, 60_000, 8, 2, b"")
-    assert "pixels" in refusal(huge)
+    assert f"expected at most {images.MAX_PIXELS} in all; scale it down" in refusal(huge)
     assert "100000 x 10" in refusal(png(100_000, 10, 8, 2, b""))
     assert "expected at most 1000 in all" in refusal(ENCODINGS["png"], max_pixels=1000)
     assert decode(ENCODINGS["png"], max_pixels=2400).shape == (40, 60, 3)

@@ -117,7 +117,7 @@ def test_a_missing_input_and_too_many_objects_are_named() -> None:
     del inputs[BOXES]
     with pytest.raises(InvalidInput, match="boxes: got nothing, expected float32"):
         parse(inputs)
-    with pytest.raises(InvalidInput, match=f"expected at most {MAX_OBJECTS} N"):
+    with pytest.raises(InvalidInput, match=f"expected at most {MAX_OBJECTS} objects"):
         parse(prompts(MAX_OBJECTS + 1))
 
 
