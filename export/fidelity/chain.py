@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -19,7 +20,10 @@ from export.fidelity.upstream import UpstreamSam2
 from export.graph import Picture
 from markcut.bundle import Bundle
 from markcut.candidates import ink_grid
+from markcut.chain import unmarked_view
+from markcut.clock import Clock
 from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER
+from markcut.geometry import stretch
 from markcut.marks import Mark
 from markcut.mask_shape import clean
 from markcut.pipeline import Pipeline
@@ -62,7 +66,7 @@ def chain_findings(
     Upstream gets the prompt that the pipeline chose, alone, and the number of the mask; what it
     answers is cleaned by the pipeline's own code, which is no part of any network. From the
     picture, upstream resizes and upscales by itself; from the tensor, both have the pipeline's
-    view of the picture.
+    view of the picture. In both, marks are painted over as the pipeline does before SAM2 looks.
     """
     decoder = Listening(runners[SAM2_DECODER.name])
     pipeline = Pipeline(bundle, {**runners, SAM2_DECODER.name: decoder})
@@ -75,9 +79,10 @@ def chain_findings(
         height, width = named.picture.shape[:2]
         marks = _marks(answer, (height, width))
         chosen = [_chosen(decoder, float(score)) for score in answer[_IOU]]
+        unmarked = _unmarked(named.picture, marks, upstream.side)
         for level, view in (
-            (TENSOR, _view(named.picture, upstream.side)),
-            (PICTURE, named.picture),
+            (TENSOR, unmarked),
+            (PICTURE, _painted(named.picture, unmarked)),
         ):
             upstream.set_image(view)
             for mark, counts, (row, index) in zip(marks, answer[_MASK], chosen, strict=True):
@@ -141,10 +146,18 @@ def _decoded(counts: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.asarray(coco.decode({"size": list(size), "counts": counts}), np.bool_)
 
 
-def _view(picture: Picture, side: int) -> Picture:
-    from markcut.geometry import stretch
+def _unmarked(picture: Picture, marks: Sequence[Mark], side: int) -> Picture:
+    """SAM2's view of the picture (side, side, 3), the marks painted over as the pipeline does."""
+    return np.asarray(unmarked_view(picture, marks, side, Clock())[0], np.uint8)
 
-    return stretch(picture, side)[0]
+
+def _painted(picture: Picture, unmarked: Picture) -> Picture:
+    """The picture with what ``unmarked``, its view without marks, has in their places."""
+    height, width = picture.shape[:2]
+    changed = (unmarked != stretch(picture, len(unmarked))[0]).any(2).astype(np.uint8)
+    there = cv2.resize(changed, (width, height), interpolation=cv2.INTER_NEAREST)
+    paint = cv2.resize(unmarked, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where(there[..., None] > 0, paint, picture).astype(np.uint8, copy=False)
 
 
 def _as_png(picture: Picture) -> bytes:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from export.tensorrt.agreement import Agreement, Arrays, agreement, matched, overlap, worst
 from export.tensorrt.graph import lifted
 from markcut.bundle import Bundle
-from markcut.chain import preprocess
+from markcut.chain import preprocess, unmarked_view
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG, ModelSpec
 from markcut.runners import Runner, open_runner
@@ -91,11 +91,11 @@ class References:
         side = self._bundle.manifest.sizes["S"]
         cond = self._bundle.cond()[None]
         for picture in self._pictures:
-            views = preprocess(np.frombuffer(picture, np.uint8), side, Clock())
+            views = preprocess(np.frombuffer(picture, np.uint8), Clock())
             fed = {
                 CLIPSEG: (views.clipseg, cond),
                 YOLO11_SEG: (views.yolo11_seg,),
-                SAM2_ENCODER: (views.sam2_encoder,),
+                SAM2_ENCODER: (unmarked_view(views.halves, [], side, Clock()),),
             }
             yield {spec.name: _named(spec, arrays) for spec, arrays in fed.items()}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
+from markcut.erasing import without_ink
 from markcut.errors import InvalidInput
 from markcut.geometry import Halves, Picture, letterbox, placed, stretch
 from markcut.images import decode
@@ -26,16 +27,20 @@ _IMAGE = MARKED_OBJECT.inputs[0].name
 
 @dataclass(frozen=True)
 class Views:
-    """A picture and the networks' views of it, each a batch of one."""
+    """A picture and the views of it in which marks are looked for, each a batch of one."""
 
-    picture: Picture  # (h, w, 3) RGB, upright
+    halves: Halves
     clipseg: NDArray[Any]  # (1, 352, 352, 3)
     yolo11_seg: NDArray[Any]  # (1, 640, 640, 3)
-    sam2_encoder: NDArray[Any]  # (1, S, S, 3)
+
+    @property
+    def picture(self) -> Picture:
+        """(h, w, 3) RGB, upright."""
+        return self.halves.picture
 
 
-def preprocess(image: Array, side: int, clock: Clock) -> Views:
-    """One encoded picture, uint8 (length,), as the networks take it; ``side`` is S.
+def preprocess(image: Array, clock: Clock) -> Views:
+    """One encoded picture, uint8 (length,), as the first networks take it.
 
     Raises :class:`~markcut.errors.InvalidInput` for what is no picture.
     """
@@ -44,11 +49,21 @@ def preprocess(image: Array, side: int, clock: Clock) -> Views:
     with clock.stage("preprocess"):
         halves = Halves(picture)
         return Views(
-            picture=picture,
+            halves=halves,
             clipseg=stretch(halves, CLIPSEG_SIDE)[0][None],
             yolo11_seg=letterbox(halves, YOLO_SIDE)[0][None],
-            sam2_encoder=stretch(halves, side)[0][None],
         )
+
+
+def unmarked_view(
+    picture: Picture | Halves, marks: Sequence[Mark], side: int, clock: Clock
+) -> NDArray[Any]:
+    """The picture as SAM2 takes it, its marks painted over: (1, S, S, 3); ``side`` is S."""
+    halves = picture if isinstance(picture, Halves) else Halves(picture)
+    height, width = halves.picture.shape[:2]
+    with clock.stage("preprocess"):
+        view = stretch(halves, side)[0]
+        return without_ink(view, marks, height=height, width=width)[None]
 
 
 def find_marks(

@@ -251,7 +251,6 @@ PREPROCESS = ModelSpec(
         _view(CLIPSEG),
         Tensor("cond", "FP32", (1, "D")),
         _view(YOLO11_SEG),
-        _view(SAM2_ENCODER),
         _CLOCK,
     ),
 )
@@ -281,7 +280,8 @@ POINT_SAMPLER = ModelSpec(
         *_of_one_picture(YOLO11_SEG.outputs),
         _CLOCK,
     ),
-    outputs=(*_DECODER_PROMPTS, _COORDS, _OWNERS, *MARKS, _SIZE, _CLOCK),
+    # SAM2 sees the picture without its marks, so its view is made once they are known
+    outputs=(_view(SAM2_ENCODER), *_DECODER_PROMPTS, _COORDS, _OWNERS, *MARKS, _SIZE, _CLOCK),
 )
 
 MASK_SELECTION = ModelSpec(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from markcut import prompted
 from markcut.answer import build_answer
 from markcut.bundle import Bundle, load_bundle
-from markcut.chain import Views, find_marks, only_image, preprocess
+from markcut.chain import Views, find_marks, only_image, preprocess, unmarked_view
 from markcut.clock import Clock
 from markcut.contracts import (
     CLIPSEG,
@@ -130,16 +130,20 @@ class Pipeline:
             parameters or {}, defaults=self.manifest.defaults, prompts=self.manifest.prompts
         )
         clock = Clock()
-        views = preprocess(only_image(inputs), self.manifest.sizes["S"], clock)
-        marks, features = self._look(views, asked, clock)
+        views = preprocess(only_image(inputs), clock)
+        marks = self._look(views, asked, clock)
+        height, width = views.picture.shape[:2]
+        selections: list[Selection] = []
+        encoding: Future[Mapping[str, Value]] | None = None
+        if marks:  # without any there is nothing to segment
+            view = unmarked_view(views.halves, marks, self.manifest.sizes["S"], clock)
+            encoding = self._pool.submit(self._encode, view, clock)
         with clock.stage("point_sampler"):
             prompts = sample_prompts(
                 views.picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
             )
-        height, width = views.picture.shape[:2]
-        selections: list[Selection] = []
-        if marks:
-            outputs = self._prompt(features, prompts, (height, width), clock)
+        if encoding is not None:
+            outputs = self._prompt(encoding.result(), prompts, (height, width), clock)
             with clock.stage("mask_selection"):
                 selections = select_masks(outputs, prompts, marks, height=height, width=width)
         with clock.stage("encode"):
@@ -187,15 +191,12 @@ class Pipeline:
         if self._closed:
             raise RunnerError("the pipeline is closed; open it again")
 
-    def _look(
-        self, views: Views, asked: Parameters, clock: Clock
-    ) -> tuple[list[Mark], Mapping[str, Value]]:
-        """The picture's marks, and SAM2's features of it."""
+    def _look(self, views: Views, asked: Parameters, clock: Clock) -> list[Mark]:
+        """The picture's marks."""
         cond = self._bundle.cond(asked.prompt)[None]
         heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
-        encoding = self._pool.submit(self._encode, views.sam2_encoder, clock)
         whole = self._run(YOLO11_SEG, [views.yolo11_seg], clock)
-        marks = find_marks(
+        return find_marks(
             views.picture,
             heating.result()[CLIPSEG.outputs[0].name],
             whole,
@@ -204,7 +205,6 @@ class Pipeline:
             self.manifest.defaults,
             clock,
         )
-        return marks, encoding.result()
 
     def _prompt(
         self,

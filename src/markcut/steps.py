@@ -42,11 +42,9 @@ def preprocess(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]
     """``contracts.PREPROCESS``: parameters and picture are proved usable here."""
     asked = _asked(parameters, bundle)
     clock = Clock()
-    views = chain.preprocess(chain.only_image(inputs), bundle.manifest.sizes["S"], clock)
+    views = chain.preprocess(chain.only_image(inputs), clock)
     cond = bundle.cond(asked.prompt)[None]
-    return [
-        views.picture, views.clipseg, cond, views.yolo11_seg, views.sam2_encoder, clock.ticks()
-    ]  # fmt: skip
+    return [views.picture, views.clipseg, cond, views.yolo11_seg, clock.ticks()]
 
 
 def point_sampler(
@@ -63,13 +61,15 @@ def point_sampler(
         picture, heatmap, outputs, detect, asked, bundle.manifest.defaults, clock
     )
     height, width = picture.shape[:2]
+    side = bundle.manifest.sizes["S"]
+    view = chain.unmarked_view(picture, marks, side, clock)
     with clock.stage("point_sampler"):
         prompts = pack_prompts(
             sample_prompts(picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark)
         )
-        feeds = decoder_feeds(prompts, bundle.manifest.sizes["S"], height=height, width=width)
+        feeds = decoder_feeds(prompts, side, height=height, width=width)
     size = np.array([height, width], np.int32)
-    return [*feeds, prompts.coords, prompts.owners, *pack_marks(marks), size, clock.ticks()]
+    return [view, *feeds, prompts.coords, prompts.owners, *pack_marks(marks), size, clock.ticks()]
 
 
 def mask_selection(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]:
@@ -126,7 +126,7 @@ def _count(clock: Clock, network: ModelSpec, inputs: Arrays) -> None:
 
 
 def _count_sam2(clock: Clock, inputs: Arrays) -> None:
-    # the encoder runs beside other networks: without a span its time is not known
+    # without spans the encoder's time cannot be told from the decoder's, and counts there
     if SPANS[SAM2_ENCODER.name] in inputs:
         clock.add_span(SAM2_ENCODER.name, inputs[SPANS[SAM2_ENCODER.name]])
     _count(clock, SAM2_DECODER, inputs)

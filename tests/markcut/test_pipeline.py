@@ -29,7 +29,10 @@ from markcut.contracts import (
     YOLO_TOP_K,
     ModelSpec,
 )
+from markcut.erasing import without_ink
 from markcut.errors import InvalidInput, RunnerError
+from markcut.geometry import stretch
+from markcut.images import decode
 from markcut.marks import Mark
 from markcut.pipeline import Pipeline
 from markcut.runners.base import RunnerInfo, check_feeds
@@ -218,6 +221,22 @@ def test_models_get_the_picture_and_all_prompts_in_one_batch(
     assert not has_mask.any()
     inside = coords[labels == 1]
     assert ((inside >= -0.5) & (inside <= SIZES["S"] - 0.5)).all()
+
+
+def test_the_encoder_sees_the_picture_without_its_marks_and_none_without_marks(
+    pipeline: Pipeline, runners: dict[str, FakeRunner], found: list[Mark], photo: NDArray[np.uint8]
+) -> None:
+    pipeline.infer({IMAGE: photo})
+    assert not runners[SAM2_ENCODER.name].calls
+    found.append(mark("tick", TICK))
+    pipeline.infer({IMAGE: photo})
+    (call,) = runners[SAM2_ENCODER.name].calls
+    (view,) = call.values()
+    picture = decode(photo)
+    height, width = picture.shape[:2]
+    wanted = without_ink(stretch(picture, SIZES["S"])[0], found, height=height, width=width)
+    assert (view[0] == wanted).all()
+    assert (view[0] != stretch(picture, SIZES["S"])[0]).any()
 
 
 def test_features_go_from_encoder_to_decoder_as_they_are(

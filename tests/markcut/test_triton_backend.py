@@ -183,7 +183,7 @@ def test_the_steps_in_a_row_are_the_pipeline(bundle: Path, threshold: float) -> 
     triton = FakeTriton()
     asked = {"mark_threshold": threshold, "seed": 3}
     known: Arrays = {IMAGE: png()}
-    for spec in (PREPROCESS, CLIPSEG, YOLO11_SEG, SAM2_ENCODER, POINT_SAMPLER, SAM2_DECODER):
+    for spec in (PREPROCESS, CLIPSEG, YOLO11_SEG, POINT_SAMPLER, SAM2_ENCODER, SAM2_DECODER):
         given = outputs(
             ask(opened(spec.name, bundle, triton), feed(spec, known), json.dumps(asked))
         )

@@ -1,0 +1,47 @@
+"""The picture as it was before somebody drew on it, for the network that segments objects.
+
+SAM2 never learned what ink is. A stroke across a coat is an edge to it, and the stroke itself an
+object, often a better one than the coat. So ink is painted over with what lies around it (A. Telea,
+An image inpainting technique based on the fast marching method, 2004) before SAM2 looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from markcut.candidates import ink_grid
+from markcut.geometry import Picture
+from markcut.marks import Mark
+
+_SIDE = 512  # painted at most this large: what is painted is smooth, and time grows with its area
+_MARGIN = 2  # cells around the ink that its soft edge, its shadow and JPEG's ringing reach
+_RADIUS = 3  # cells around the rim from which a cell is painted
+
+
+def without_ink(view: Picture, marks: Sequence[Mark], *, height: int, width: int) -> Picture:
+    """``view`` with the ink of ``marks`` painted over; without marks ``view`` itself.
+
+    ``view`` is the whole of a picture (height, width) stretched to (side, side, 3), uint8 RGB.
+    Where everything is ink it stays, for there is nothing to paint with.
+    """
+    if not marks:
+        return view
+    side = view.shape[0]
+    small = min(side, _SIDE)
+    ink = np.zeros((small, small), np.uint8)
+    for mark in marks:
+        ink[ink_grid(mark, small, height=height, width=width) > 0] = 1
+    reach = 2 * _MARGIN + 1
+    ink = cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    if ink.all():
+        return view
+    if small == side:
+        return np.asarray(cv2.inpaint(view, ink, _RADIUS, cv2.INPAINT_TELEA), np.uint8)
+    less = cv2.resize(view, (small, small), interpolation=cv2.INTER_AREA)
+    painted = cv2.inpaint(less, ink, _RADIUS, cv2.INPAINT_TELEA)
+    painted = cv2.resize(painted, (side, side), interpolation=cv2.INTER_LINEAR)
+    over = cv2.resize(ink, (side, side), interpolation=cv2.INTER_NEAREST)
+    return np.where(over[..., None] > 0, painted, view).astype(np.uint8, copy=False)
