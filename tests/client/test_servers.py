@@ -88,6 +88,11 @@ def test_parameters_keep_their_bits(server: Any, engine: Engine, photo: Any) -> 
          PictureError, "photo.png: got a GIF"),
         ("INVALID_ARGUMENT", "in ensemble 'marked_object', prompt: got 'x', expected 'y'",
          ParameterError, "prompt: got 'x', expected 'y'"),
+        ("INVALID_ARGUMENT", ("[request id: <id_unknown>] unexpected shape for input "
+         "'earlier_logits' for model 'prompted_object'. Expected [-1,128,128], got [1,5,128]."),
+         ParameterError, r"earlier_logits: .*; Expected \[-1,128,128\], got \[1,5,128\]$"),
+        ("NOT_FOUND", "Request for unknown model: 'marked_object' has no available versions",
+         TransportError, "still loading its models, or stopping .*try again later"),
         ("INVALID_ARGUMENT", "unexpected inference input 'x'", InferenceError,
          "photo.png: the server refuses the request: unexpected inference input"),
         ("INTERNAL", ("in ensemble 'marked_object', Failed to process the request(s) for model "

@@ -35,6 +35,8 @@ _BEFORE = re.compile(
 _STAGE = re.compile(r"\bmodel(?: instance)? '([A-Za-z0-9_]+?)(?:_\d+)*'")
 _FIELD = re.compile(r"([a-z_]+): ")
 _OVERLOAD = re.compile(r"queue|timeout expired|overload|too many requests", re.IGNORECASE)
+_NOT_THERE = re.compile(r"has no available versions")  # not yet, or no longer
+_SHAPE = re.compile(r"unexpected shape for input '(\w+)'.*?(Expected .+?)\.?$")
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed")
 _TOO_LARGE = re.compile(r"larger than max|too large|exceeds maximum .*size", re.IGNORECASE)
 
@@ -86,6 +88,10 @@ def error_of(failure: Failure, address: Address, *, timeout: float) -> ClientErr
             f"{address} refuses this caller ({text}); pass what it asks for as headers, for "
             'example {"authorization": "Bearer ..."}'
         )
+    if _NOT_THERE.search(text):
+        return TransportError(
+            f"{address} is still loading its models, or stopping ({text}); try again later"
+        )
     if status in ("NOT_FOUND", "UNIMPLEMENTED"):
         return TransportError(
             f"{address} does not serve this ({text}); is it a Markcut server, and of this version?"
@@ -128,6 +134,9 @@ def _unavailable(failure: Failure, text: str, address: Address) -> ClientError:
 
 
 def _invalid(text: str) -> ClientError:
+    shape = _SHAPE.search(text)  # the server itself looks at those, before any model does
+    if shape is not None:
+        text = f"{shape[1]}: got another shape; {shape[2]}"
     field = _FIELD.match(text)
     if field is None or field[1] not in _FIELDS:
         return InferenceError(f"the server refuses the request: {text}")
