@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from markcut.candidates import ink_grid
 from markcut.geometry import Picture
@@ -25,17 +26,26 @@ def without_ink(view: Picture, marks: Sequence[Mark], *, height: int, width: int
     """``view`` with the ink of ``marks`` painted over; without marks ``view`` itself.
 
     ``view`` is the whole of a picture (height, width) stretched to (side, side, 3), uint8 RGB.
-    Where everything is ink it stays, for there is nothing to paint with.
     """
     if not marks:
         return view
-    side = view.shape[0]
-    small = min(side, _SIDE)
-    ink = np.zeros((small, small), np.uint8)
+    small = min(view.shape[0], _SIDE)
+    ink = np.zeros((small, small), np.bool_)
     for mark in marks:
-        ink[ink_grid(mark, small, height=height, width=width) > 0] = 1
+        ink |= ink_grid(mark, small, height=height, width=width) > 0
+    return painted_over(view, ink)
+
+
+def painted_over(view: Picture, where: NDArray[np.bool_]) -> Picture:
+    """``view`` (side, side, 3) with what ``where`` says, and a margin, painted over.
+
+    ``where`` is (s, s), the same square at most as fine. Where it is everything ``view`` stays,
+    for there is nothing to paint with.
+    """
+    side, small = view.shape[0], where.shape[0]
     reach = 2 * _MARGIN + 1
-    ink = cv2.dilate(ink, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    ink = cv2.dilate(where.astype(np.uint8), disc)
     if ink.all():
         return view
     if small == side:
