@@ -32,7 +32,7 @@ _EVERYWHERE = {
 }
 WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "round": {**_EVERYWHERE, "inside": 0.8, "fill": 0.5},
+        "round": {**_EVERYWHERE, "inside": 0.8, "fill": 0.8, "on_ink": -0.5},
         "at": {**_EVERYWHERE, "on_ink": -0.2},
         "on": {**_EVERYWHERE, "on_ink": 0.4},
         "beside": {**_EVERYWHERE, "on_ink": -0.2},
