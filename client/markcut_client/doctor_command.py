@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markcut_client.bundles import DEMO, VARIABLE, default_bundle
@@ -17,6 +16,7 @@ from markcut_client.engine_options import (
     naming_flags,
     server_options,
 )
+from markcut_client.picture_list import path_argument
 from markcut_client.transports.embedded import import_engine
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument(
         "--bundle",
         metavar="DIR",
-        type=Path,
+        type=path_argument,
         help=f"folder of the bundle to try; by default what {VARIABLE} names, else {DEMO} if it"
         " is there, else none",
     )

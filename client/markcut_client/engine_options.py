@@ -46,7 +46,8 @@ def add_server(group: _Container) -> None:
         "--server",
         metavar="URL",
         help="address of a server that runs one: grpc://HOST[:8001], http://HOST[:8000], or "
-        "encrypted grpcs:// and https:// (443)",
+        "encrypted grpcs:// and https:// (443). gRPC to another host heeds http_proxy and "
+        "no_proxy, HTTP takes no proxy",
     )
 
 

@@ -27,7 +27,8 @@ def open_transport(url: str, options: ServerOptions | None = None) -> Transport:
 
     ``embedded:DIR`` loads the bundle in DIR, in this process; ``grpc://HOST[:8001]`` and
     ``http://HOST[:8000]`` ask a server, ``grpcs://`` and ``https://`` (443) do it encrypted.
-    ``options`` are for servers.
+    ``options`` are for servers. gRPC to another host goes through the proxy that the variables
+    https_proxy or http_proxy name, unless no_proxy names the host; HTTP takes no proxy.
 
     Raises :class:`TransportError` for another address and for whatever keeps the transport from
     working: no engine installed, no such bundle, a bundle that was altered. Whether a server
