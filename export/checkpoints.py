@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import nn
 from export.errors import ExportError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_WRAPPER = "module."
+_BEFORE_1_6 = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 
 
 def is_hub_id(source: str) -> bool:
@@ -40,14 +43,28 @@ def read_torch_file(
     made empty and filled with attributes. Raises :class:`ExportError` that begins with the option
     ``flag``: no such file, not whole, or something that ``known`` refuses.
     """
-    if not path.is_file():
-        raise ExportError(f"{flag}: {path} does not exist; name a checkpoint file (.pt)")
+    check_file(path, flag=flag)
     allowed = _allowed(path, flag=flag, known=known)
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch raise many kinds on damaged files
         raise _damaged(path, error, flag=flag) from None
+
+
+def check_file(path: Path, *, flag: str) -> None:
+    """Raise :class:`ExportError` that begins with the option ``flag`` unless ``path`` is a file."""
+    if not path.is_file():
+        came = "is no file" if path.exists() else "does not exist"
+        raise ExportError(f"{flag}: {path} {came}; name a checkpoint file (.pt)")
+
+
+def unwrapped(weights: Mapping[Any, Any]) -> dict[str, Any]:
+    """``weights`` without the ``module.`` that parallel training puts before every name."""
+    named = {str(name): values for name, values in weights.items()}
+    if all(name.startswith(_WRAPPER) for name in named):
+        return {name.removeprefix(_WRAPPER): values for name, values in named.items()}
+    return named
 
 
 def check_no_code(path: Path, *, flag: str) -> None:
@@ -80,8 +97,15 @@ def _allowed(
 
 
 def _damaged(path: Path, error: Exception, *, flag: str) -> ExportError:
+    with path.open("rb") as file:
+        if file.read(len(_BEFORE_1_6)) == _BEFORE_1_6:
+            return ExportError(
+                f"{flag}: {path} is in torch's format of before 1.6, in which nothing can be "
+                "looked for before it is loaded; load it with torch and save it again"
+            )
     return ExportError(
-        f"{flag}: {path} is no whole torch checkpoint ({short(error)}); copy it again"
+        f"{flag}: {path} is no whole torch checkpoint ({short(error)}); copy it again, "
+        "or name the file that torch.save wrote"
     )
 
 

@@ -7,20 +7,19 @@ best class, so boxes are decoded for these alone.
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.checkpoints import check_numbers, module_class, read_torch_file, sha256_of
-from export.errors import ExportError
+from export.checkpoints import sha256_of
 from export.graph import Arrays, Case, Graph, Loaded, Picture, PixelInput
 from export.pictures import letterboxed
-from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
+from export.yolo11_checkpoint import read_checkpoint
+from markcut.contracts import YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
 from markcut.manifest import Checkpoint
 
 CANDIDATES = 256
@@ -33,51 +32,16 @@ ROUNDS = 9
 """Rounds of suppression: exact for chains of up to nine boxes, each over the next."""
 
 
-_YOLO11 = {"C3k2", "C2PSA"}  # no other generation has both below a plain Segment
-
-
 def load(file: str) -> Loaded:
     """The checkpoint ``file`` as ultralytics writes it, read without running code from it.
 
     Batch norms are fused into the convolutions before them, as ultralytics does for inference.
-    Raises :class:`ExportError`: nothing there, damaged, with code in it, not a segmentation model
-    of this family, or with other classes than the kinds of marks.
+    Raises :class:`ExportError` (see :func:`read_checkpoint`).
     """
-    from ultralytics.nn.modules.head import Segment
-
     path = Path(file)
-    content = read_torch_file(path, flag="--yolo", known=_known)
-    model = (content.get("ema") or content.get("model")) if isinstance(content, dict) else None
-    layers = getattr(model, "model", None)
-    if not isinstance(model, nn.Module) or not isinstance(layers, nn.Sequential):
-        raise ExportError(
-            f"--yolo: {path} holds no ultralytics model; name the .pt of a YOLO11-seg"
-        )
-    head = layers[-1]
-    if type(head) is not Segment or head.cv2 is None:
-        raise ExportError(
-            f"--yolo: {path} ends in {type(head).__name__}, expected Segment; "
-            "name the .pt of a YOLO11-seg (yolo11n-seg, yolo11s-seg, ...)"
-        )
-    lacking = _YOLO11 - {type(layer).__name__ for layer in layers}
-    if lacking:
-        raise ExportError(
-            f"--yolo: {path} has no {' and no '.join(sorted(lacking))} layers, so it is no "
-            "YOLO11-seg but of another generation; name the .pt of a YOLO11-seg"
-        )
-    names = getattr(model, "names", {})
-    classes = [names[k] for k in sorted(names)] if isinstance(names, dict) else list(names)
-    if tuple(classes) != KINDS:
-        shown = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
-        raise ExportError(
-            f"--yolo: {path} knows the classes {shown}, expected {', '.join(KINDS)} in this order; "
-            "train one with: python -m training yolo"
-        )
-    check_numbers(model, source=path, flag="--yolo")
-    fuse: Any = model.float().eval().requires_grad_(False).fuse
     return Loaded(
+        model=read_checkpoint(path),
         origin=Checkpoint(name=path.name, sha256=sha256_of(path)),
-        model=fuse(verbose=False),
         sizes={},
         graphs=lambda model: [graph(model)],
     )
@@ -223,33 +187,6 @@ def _align(got: Arrays, wanted: Arrays) -> tuple[Arrays, Arrays]:
             one[part][other[scores] == 0] = 0
             other[part][other[scores] == 0] = 0
     return dict(zip(names, ours, strict=True)), dict(zip(names, theirs, strict=True))
-
-
-def _known(name: str) -> Callable[..., Any] | None:
-    """What ultralytics' files hold beside tensors: layers, settings, paths, numpy's numbers."""
-    from ultralytics.utils import IterableSimpleNamespace
-
-    module, _, attribute = name.rpartition(".")
-    if attribute == "IterableSimpleNamespace" and module.startswith("ultralytics."):
-        return IterableSimpleNamespace
-    if module in ("pathlib", "pathlib._local") and attribute in ("PosixPath", "WindowsPath"):
-        return PurePosixPath
-    if name == "builtins.getattr":
-        return _forward_of  # older releases keep a bound ``Detect.forward``
-    if attribute == "scalar" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        make: Callable[..., Any] = np.float64(0).__reduce__()[0]
-        return make
-    if name == "numpy.dtype":
-        return np.dtype
-    return module_class(name, "ultralytics.nn", "torch.nn.modules")
-
-
-def _forward_of(owner: object, name: str) -> object:
-    """``getattr`` as a file may call it: the forward of a layer and nothing else."""
-    layer = owner if isinstance(owner, type) else type(owner)
-    if name != "forward" or not issubclass(layer, nn.Module):
-        raise pickle.UnpicklingError(f"getattr({layer.__name__}, {name!r})")
-    return layer.forward
 
 
 def _pick(x: Tensor, index: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ size passes their resizing unchanged, which is how graphs are compared on identi
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from export.errors import ExportError
 from export.fidelity.prompts import Prompt
 from export.graph import Arrays, Picture
-from markcut.contracts import CLIPSEG_SIDE, SAM2_ENCODER, YOLO_SIDE, YOLO_TOP_K
+from markcut.contracts import CLIPSEG_SIDE, KINDS, SAM2_ENCODER, YOLO_SIDE, YOLO_TOP_K
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -79,7 +81,10 @@ class UpstreamClipseg:
 
 @dataclass(frozen=True)
 class YoloSaid:
-    """One mark as ultralytics reports it, in pixels of the picture that it was given."""
+    """One mark as ultralytics reports it, in pixels of the picture that it was given.
+
+    ``kind`` is an index into ``contracts.KINDS``, whatever order the checkpoint has them in.
+    """
 
     kind: int
     score: float
@@ -93,7 +98,12 @@ class UpstreamYolo:
     def __init__(self, file: str) -> None:
         from ultralytics.models import YOLO
 
-        self._model: Any = YOLO(str(Path(file)), task="segment")
+        with tempfile.TemporaryDirectory() as folder:
+            # under a name of ours: ultralytics changes some names and goes by the suffix, so that
+            # it would look for another file, which nobody has looked into, or for one to download
+            copy = shutil.copyfile(file, Path(folder) / "marks.pt")
+            self._model: Any = YOLO(copy)
+        self._model.task = "segment"  # whatever the file calls its task
 
     def predict(
         self, picture: Picture, *, threshold: float, iou: float, rect: bool
@@ -112,7 +122,9 @@ class UpstreamYolo:
             return []
         boxes = found.boxes
         return [
-            YoloSaid(int(kind), float(score), box.numpy(), mask.numpy() > 0)
+            YoloSaid(
+                KINDS.index(found.names[int(kind)]), float(score), box.numpy(), mask.numpy() > 0
+            )
             for kind, score, box, mask in zip(
                 boxes.cls, boxes.conf, boxes.xyxy, found.masks.data, strict=True
             )
