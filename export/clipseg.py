@@ -191,12 +191,22 @@ class Upscaler(nn.Module):
 def _check_supported(model: Any, source: str) -> None:
     check_numbers(model, source=source, flag="--clipseg")
     blocks = len(model.clip.vision_model.encoder.layers)
-    wanted = [index for index in model.extract_layers if not 0 <= index < blocks]
-    if wanted:
+    beyond = [index for index in model.extract_layers if not 0 <= index < blocks]
+    if beyond:
         raise ExportError(
-            f"--clipseg: the decoder of {source} looks at block {wanted[0]} of {blocks}; correct "
+            f"--clipseg: the decoder of {source} looks at block {beyond[0]} of {blocks}; correct "
             "extract_layers in its config.json"
         )
+    config = model.config
+    depth, heads = len(model.extract_layers), config.decoder_num_attention_heads
+    wanted = {
+        f"conditional_layer from 0 to {depth - 1}": 0 <= config.conditional_layer < depth,
+        f"decoder_num_attention_heads that divide {config.reduce_dim}": heads > 0
+        and config.reduce_dim % heads == 0,
+    }
+    for need, met in wanted.items():
+        if not met:
+            raise ExportError(f"--clipseg: {source} needs {need}; correct its config.json")
     patch = model.clip.vision_model.embeddings.patch_size
     if CLIPSEG_SIDE % patch:
         raise ExportError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from export.graph import PixelInput
 from markcut.manifest import Checkpoint
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first one counts where both lie
+_LEAST_STD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ def load_pretrained(source: str, classes: Mapping[str, Any], *, flag: str) -> An
             f"{flag}: {source} lacks {len(lacking)} weights of its config, {lacking[0]} first; "
             f"expected a whole {type(model).__name__}"
         )
+    unknown = sorted(name for name in report["unexpected_keys"] if name.startswith("decoder."))
+    if unknown:  # of the parts around the decoder, some are nothing that is used
+        raise ExportError(
+            f"{flag}: {source} holds {len(unknown)} decoder weights that its config.json has no "
+            f"place for, {unknown[0]} first; expected the config.json that they were saved with"
+        )
     return model.eval().requires_grad_(False)
 
 
@@ -153,7 +161,8 @@ def _pixel_input(source: str) -> PixelInput:
             f"--clipseg: {source} has no usable preprocessor_config.json ({short(error)}); "
             "copy the one that the model was trained with into the folder"
         ) from None
-    if not fits or len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+    numbers = all(map(math.isfinite, (*mean, *std))) and min(std, default=0) >= _LEAST_STD
+    if not fits or len(mean) != 3 or len(std) != 3 or not numbers:
         raise ExportError(
             f"--clipseg: the preprocessor of {source} does not scale by 1/255 and normalise, "
             "which is all that the graph can do"

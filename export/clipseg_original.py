@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from export.checkpoints import is_hub_id, read_torch_file, sha256_of, short
+from export.checkpoints import is_hub_id, read_torch_file, sha256_of, short, unwrapped
 from export.clipseg_checkpoint import ClipsegCheckpoint, load_pretrained, load_tokenizer
 from export.errors import ExportError
 from export.graph import PixelInput
@@ -127,12 +127,13 @@ def convert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _weights(file: Path) -> dict[str, Tensor]:
     content = read_torch_file(file, flag="--clipseg")
-    if not isinstance(content, dict) or "film_mul.weight" not in content:
+    weights = unwrapped(content) if isinstance(content, dict) else {}
+    if "film_mul.weight" not in weights:
         raise ExportError(
             f"--clipseg: {file} holds no CLIPDensePredT of the original repository; name its "
             "weights (.pth), a transformers folder or a hub id"
         )
-    return {name: values for name, values in content.items() if isinstance(values, Tensor)}
+    return {name: values for name, values in weights.items() if isinstance(values, Tensor)}
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -122,6 +122,10 @@ def test_code_beside_the_weights_does_not_run(
             r"clip\.text_projection\.weight is \[24, 16\] and by .* \[25, 16\]",
         ),
         ({"extract_layers": [0, 1, 2]}, r"lacks \d+ weights of its config, decoder"),
+        ({"extract_layers": [2]}, r"holds \d+ decoder weights that its config\.json has no place"),
+        ({"extract_layers": []}, r"holds \d+ decoder weights that its config\.json has no place"),
+        ({"conditional_layer": 2}, "needs conditional_layer from 0 to 1"),
+        ({"decoder_num_attention_heads": 3}, "needs decoder_num_attention_heads that divide 16"),
         ({"extract_layers": [0, 9]}, "looks at block 9 of 4"),
         ({"use_complex_transposed_convolution": False}, r"lacks 2 weights of its config, decoder"),
         ({"model_type": "clip"}, "holds a clip, expected a clipseg"),
@@ -142,7 +146,8 @@ def test_a_config_that_is_none(folder: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     "settings", [{"image_mean": "white"}, {"image_std": [0, 0, 0]}, {"do_normalize": False},
-                 {"image_mean": [0.5]}, {"rescale_factor": None}],
+                 {"image_mean": [0.5]}, {"image_mean": [float("nan")] * 3}, {"image_std": []},
+                 {"image_std": [1e-30] * 3}, {"rescale_factor": None}],
 )  # fmt: skip
 def test_a_normalisation_that_is_none(folder: Path, settings: dict[str, Any]) -> None:
     edit(folder / "preprocessor_config.json", **settings)

@@ -124,6 +124,17 @@ def test_a_clipseg_folder_is_a_clip_too(clipseg_folder: Path, tmp_path: Path) ->
     assert torch.equal(found.model.decoder.film_mul.weight, weights["film_mul.weight"])
 
 
+def test_weights_of_parallel_training(refined: ClipDensePredT, tmp_path: Path) -> None:
+    for prefix in ("", "module."):
+        weights = {f"{prefix}{name}": values for name, values in refined.state_dict().items()}
+        torch.save(weights, tmp_path / f"{prefix}weights.pth")
+    alone, wrapped = (
+        clipseg.load(str(tmp_path / f"{prefix}weights.pth"), prompts=PROMPTS)[0].model.state_dict()
+        for prefix in ("", "module.")
+    )
+    assert all(torch.equal(alone[name], values) for name, values in wrapped.items())
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
