@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from export.checkpoints import check_numbers, read_torch_file, sha256_of, short
+from export.checkpoints import check_numbers, read_torch_file, sha256_of, short, unwrapped
 from export.errors import ExportError
 from export.graph import Graph, Loaded
 from export.sam2_decoder import Decoder
@@ -16,6 +16,8 @@ from export.sam2_encoder import Encoder
 from export.sam2_reference import Reference
 from markcut.contracts import MASKS_PER_PROMPT, SAM2_DECODER, SAM2_ENCODER
 from markcut.manifest import Checkpoint
+
+_MOST_SIDE = 4096  # attention over all of its places is beyond most memories
 
 
 def load(source: str, *, config: str | None = None) -> Loaded:
@@ -81,37 +83,45 @@ def decoder_graph(sam: Any, *, reference: Reference | None = None) -> Graph:
     )
 
 
+def check_source(source: str) -> None:
+    """Raise :class:`ExportError` unless ``source`` is a file or a published hub id."""
+    from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES as PUBLISHED
+
+    path = Path(source)
+    if not path.is_file() and source not in PUBLISHED:
+        came = f"the folder {source}" if path.is_dir() else source
+        raise ExportError(
+            f"--sam2: got {came}, expected a checkpoint file of the sam2 project (.pt; "
+            f"transformers' format is another one) or one of {', '.join(PUBLISHED)}"
+        )
+
+
 def _checkpoint(source: str) -> tuple[Path, str | None]:
     """The checkpoint's file, and the config that its published name stands for."""
     from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES as PUBLISHED
 
+    check_source(source)
     path = Path(source)
     if path.is_file():
         return path, {file: name for name, file in PUBLISHED.values()}.get(path.name)
-    if source in PUBLISHED:
-        from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download
 
-        config, file = PUBLISHED[source]
-        try:
-            return Path(hf_hub_download(repo_id=source, filename=file)), config
-        except Exception as error:  # the hub raises many kinds
-            raise ExportError(
-                f"--sam2: {source} cannot be fetched ({short(error)}); name a file instead"
-            ) from None
-    raise ExportError(
-        f"--sam2: got {source}, expected a checkpoint file (.pt) or one of {', '.join(PUBLISHED)}"
-    )
+    config, file = PUBLISHED[source]
+    try:
+        return Path(hf_hub_download(repo_id=source, filename=file)), config
+    except Exception as error:  # the hub raises many kinds
+        raise ExportError(
+            f"--sam2: {source} cannot be fetched ({short(error)}); name a file instead"
+        ) from None
 
 
 def _weights(path: Path) -> dict[str, Any]:
     """The weights in ``path``: under ``model`` as published, or a plain ``state_dict``."""
     content = read_torch_file(path, flag="--sam2")
-    weights = content.get("model", content) if isinstance(content, dict) else None
-    if (
-        not isinstance(weights, dict)
-        or "image_encoder.trunk.patch_embed.proj.weight" not in weights
-    ):
-        sam = isinstance(weights, dict) and "image_encoder.patch_embed.proj.weight" in weights
+    found = content.get("model", content) if isinstance(content, dict) else None
+    weights = unwrapped(found) if isinstance(found, dict) else {}
+    if "image_encoder.trunk.patch_embed.proj.weight" not in weights:
+        sam = "image_encoder.patch_embed.proj.weight" in weights
         raise ExportError(
             f"--sam2: {path} holds {'a SAM of the first generation' if sam else 'no SAM2'}; name "
             "a checkpoint of SAM2 or SAM2.1 (.pt)"
@@ -122,21 +132,23 @@ def _weights(path: Path) -> dict[str, Any]:
 def _config_file(checkpoint: Path, config: str | None) -> Path:
     import sam2
 
-    if config is None or not Path(config).is_file():
+    if config is not None and Path(config).is_file():
+        return Path(config)
+    packaged = sorted((Path(sam2.__file__).parent / "configs").glob("sam2*/*_hiera_?*.yaml"))
+    if config is None:
+        came = "nothing, and no sam2.yaml lies beside the checkpoint"
         beside = [checkpoint.with_suffix(".yaml"), checkpoint.with_name("sam2.yaml")]
-        packaged = sorted((Path(sam2.__file__).parent / "configs").glob("sam2*/*_hiera_?*.yaml"))
-        if config is None:
-            found = [path for path in beside if path.is_file()]
-        else:
-            found = [path for path in packaged if path.stem == Path(config).stem]
-        if not found:
-            names = ", ".join(path.stem for path in packaged if "_training" not in str(path))
-            raise ExportError(
-                f"--sam2-config: got {config or 'nothing'} and no sam2.yaml lies beside the "
-                f"checkpoint; name a YAML file or one of {names}"
-            )
-        return found[0]
-    return Path(config)
+        found = [path for path in beside if path.is_file()]
+    else:
+        came = config
+        name = Path(config).name.removesuffix(".yaml")  # a suffix would begin at "sam2."
+        found = [path for path in packaged if path.stem == name]
+    if not found:
+        names = ", ".join(path.stem for path in packaged if "_training" not in str(path))
+        raise ExportError(
+            f"--sam2-config: got {came}; name a YAML file that is there, or one of {names}"
+        )
+    return found[0]
 
 
 def _build(yaml: Path) -> Any:
@@ -158,6 +170,8 @@ def _build(yaml: Path) -> Any:
             f"--sam2-config: {yaml} would call {foreign[0]}, expected classes of sam2.modeling only"
         )
     options.compile_image_encoder = False
+    if OmegaConf.select(options, "image_encoder.trunk.weights_path") is not None:
+        del options.image_encoder.trunk.weights_path  # a file that nobody has looked into
     try:
         model = instantiate(options, _recursive_=True)
     except Exception as error:  # whatever the model's constructors raise
@@ -204,8 +218,11 @@ def _check_supported(model: Any, yaml: Path) -> None:
 
     if not isinstance(model, SAM2Base):
         raise ExportError(f"--sam2-config: {yaml} builds a {type(model).__name__}, not a SAM2Base")
-    decoder, encoder = model.sam_mask_decoder, model.image_encoder
+    decoder, encoder, side = model.sam_mask_decoder, model.image_encoder, model.image_size
     wanted = {
+        f"an image_size that is a multiple of 32, up to {_MOST_SIDE}": isinstance(side, int)
+        and 0 < side <= _MOST_SIDE
+        and side % 32 == 0,
         "backbone_stride: 16": model.backbone_stride == 16,
         "use_high_res_features_in_sam: true": model.use_high_res_features_in_sam,
         "pred_obj_scores: true": model.pred_obj_scores,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from export import clipseg, sam2, yolo11_seg
+from export import clipseg, sam2, yolo11_checkpoint, yolo11_seg
 from export.checkpoints import is_hub_id, read_torch_file, round_to_half
 from export.errors import ExportError
 
@@ -39,10 +39,13 @@ def test_code_in_a_checkpoint_does_not_run(load: Any, sam2_file: Path, tmp_path:
 
 
 def test_getattr_in_an_ultralytics_file_reaches_forwards_only() -> None:
+    from ultralytics.nn.modules.conv import Conv
     from ultralytics.nn.modules.head import Detect
 
-    reach: Any = yolo11_seg._known("builtins.getattr")
+    reach: Any = yolo11_checkpoint.known("builtins.getattr")
     assert reach(Detect, "forward") is Detect.forward
+    conv = Conv(1, 1)
+    assert reach(conv, "forward_fuse") == conv.forward_fuse
     for owner, name in (
         (Detect, "__init__"),
         (os, "system"),
@@ -63,7 +66,7 @@ def test_getattr_in_an_ultralytics_file_reaches_forwards_only() -> None:
     ],
 )
 def test_what_an_ultralytics_file_may_not_hold(name: str) -> None:
-    assert yolo11_seg._known(name) is None
+    assert yolo11_checkpoint.known(name) is None
 
 
 @pytest.mark.parametrize("cut", [0, 100, 10_000])
@@ -167,6 +170,21 @@ def test_a_plain_state_dict_of_a_sam2(sam2_file: Path, tmp_path: Path) -> None:
     assert torch.equal(loaded.model.no_mem_embed, weights["no_mem_embed"])
 
 
+def test_a_checkpoint_of_a_training(sam2_file: Path, tmp_path: Path) -> None:
+    """Upstream's trainer keeps more than weights, and parallel training renames these."""
+    weights = torch.load(sam2_file, weights_only=True)["model"]
+    state = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))]).state_dict()
+    wrapped = {f"module.{name}": values for name, values in weights.items()}
+    kept = {"model": wrapped, "optimizer": state, "epoch": 3, "loss": {"core": 0.5}}
+    torch.save(kept, tmp_path / "tuned.pt")
+    config = str(sam2_file.with_name("sam2.yaml"))
+    model = sam2.load(str(tmp_path / "tuned.pt"), config=config).model
+    assert all(torch.equal(model.state_dict()[name], values) for name, values in weights.items())
+    torch.save({**weights, 5: torch.zeros(1)}, tmp_path / "tuned.pt")
+    with pytest.raises(ExportError, match="0 weights are missing and 1 unknown, 5 first"):
+        sam2.load(str(tmp_path / "tuned.pt"), config=config)
+
+
 def test_weights_that_are_no_numbers(sam2_file: Path, yolo_model: Any, tmp_path: Path) -> None:
     import copy
 
@@ -240,6 +258,10 @@ def test_a_config_that_is_none(sam2_file: Path, tmp_path: Path, text: str) -> No
         ({"pred_obj_scores": False, "fixed_no_obj_ptr": False}, "needs pred_obj_scores: true"),
         ({"image_encoder": {"neck": {"fuse_type": "avg"}}}, "needs fuse_type: sum"),
         ({"image_encoder": {"scalp": 0}}, "needs scalp: 1"),
+        *(
+            ({"image_size": side}, "needs an image_size that is a multiple of 32, up to 4096")
+            for side in (0, -512, 500, 10_000_000)
+        ),
     ],
 )
 def test_a_sam2_unlike_the_published(
@@ -251,6 +273,25 @@ def test_a_sam2_unlike_the_published(
     OmegaConf.save(OmegaConf.merge(config, {"model": settings}), tmp_path / "other.yaml")
     with pytest.raises(ExportError, match=sentence):
         sam2.load(str(sam2_file), config=str(tmp_path / "other.yaml"))
+
+
+def test_a_trunks_own_weights_are_not_read(sam2_file: Path, tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    config: Any = OmegaConf.load(sam2_file.with_name("sam2.yaml"))
+    torch.save({"model": Intruder(tmp_path / "broken_in")}, tmp_path / "trunk.pt")
+    trunk = {"weights_path": str(tmp_path / "trunk.pt")}
+    OmegaConf.save(
+        OmegaConf.merge(config, {"model": {"image_encoder": {"trunk": trunk}}}),
+        tmp_path / "other.yaml",
+    )
+    sam2.load(str(sam2_file), config=str(tmp_path / "other.yaml"))
+    assert not (tmp_path / "broken_in").exists()
+
+
+def test_transformers_format_of_a_sam2_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"got the folder .* transformers' format is another one"):
+        sam2.load(str(tmp_path))
 
 
 def test_no_config_beside_the_checkpoint(sam2_file: Path, tmp_path: Path) -> None:
@@ -266,6 +307,9 @@ def test_a_published_name_finds_its_config(tmp_path: Path) -> None:
     assert sam2._config_file(path, published).name == "sam2.1_hiera_t.yaml"
     assert sam2._config_file(path, "sam2_hiera_l").name == "sam2_hiera_l.yaml"
     assert sam2._config_file(path, "configs/sam2/sam2_hiera_b+.yaml").name == "sam2_hiera_b+.yaml"
+    assert sam2._config_file(path, "sam2.1_hiera_t").name == "sam2.1_hiera_t.yaml"
+    with pytest.raises(ExportError, match="--sam2-config: got sam9; name a YAML file"):
+        sam2._config_file(path, "sam9")
 
 
 def test_not_a_clipseg(clipseg_folder: Path, tmp_path: Path) -> None:
