@@ -49,9 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = f"the Python package {error.name!r} is missing; run `make setup`"
         print(f"export {options.command}: {missing}", file=sys.stderr)
     except (ExportError, MarkcutError) as error:
-        print(f"export {options.command}: {error}", file=sys.stderr)
+        # names in a checkpoint are whatever its maker wrote: nothing that moves a terminal's cursor
+        said = "".join(letter if letter.isprintable() else " " for letter in str(error))
+        print(f"export {options.command}: {said}", file=sys.stderr)
+    except OSError as error:  # a full disk, a folder that is a file: this machine's, not the code's
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"export {options.command}: {where}{error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"export {options.command}: interrupted, nothing was written", file=sys.stderr)
+        print(f"export {options.command}: interrupted, nothing is half-written", file=sys.stderr)
         return 130
     return 2
 

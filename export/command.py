@@ -21,9 +21,9 @@ import argparse
 import copy
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ import numpy as np
 
 from export.errors import ExportError
 from export.precision import command as precision
+from export.tool_versions import tool_versions
 from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
 from markcut.contracts import MODELS
 from markcut.manifest import SIZES, Checkpoint, parse_manifest
@@ -54,8 +55,6 @@ LICENCE = (
 )
 _CONDS = "conds.npy"
 _FAULTS = 5  # that are printed
-_TOOLS = ("torch", "onnx", "onnxslim", "onnxruntime", "transformers", "sam2")
-_ULTRALYTICS = ("ultralytics-opencv-headless", "ultralytics")  # one package, two distributions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--yolo", required=True, metavar="FILE",
-        help="a YOLO11-seg of marks, ultralytics' .pt (python -m training yolo makes one)",
+        help="a YOLO11-seg of marks, ultralytics' .pt (python -m training yolo makes one); its "
+        "classes are the kinds of marks or some of them, in any order",
     )  # fmt: skip
     parser.add_argument(
         "--sam2", required=True, metavar="ID_OR_FILE",
@@ -254,7 +254,7 @@ def _manifest(
         sizes=parts.sizes,
         prompts=prompts,
         defaults=defaults,
-        provenance=Provenance(checkpoints=parts.checkpoints, tools=_tool_versions(), opset=OPSET),
+        provenance=Provenance(checkpoints=parts.checkpoints, tools=tool_versions(), opset=OPSET),
         licence=options.licence,
         verification={name: v.as_json() for name, v in parts.verifications.items()},
     )
@@ -263,28 +263,21 @@ def _manifest(
 def _check_early(
     options: argparse.Namespace, *, prompts: tuple[str, ...], defaults: Mapping[str, float]
 ) -> None:
-    """Raise for options that the manifest or the folder would refuse after minutes of work."""
+    """Raise for what the manifest, the folder or a loader would refuse after minutes of work."""
+    from export import sam2
+    from export.checkpoints import check_file
+
     precision.parse_precisions(options.precision)
     precision.check_options(options)
-    if options.out.exists() and not options.out.is_dir():
-        raise ExportError(f"--out: {options.out} is a file, expected a folder; name another one")
+    precision.check_out(options.out)
+    check_file(Path(options.yolo), flag="--yolo")
+    sam2.check_source(options.sam2)
     draft = _Parts(
         files={_CONDS: b"-"},
         models={name: ModelEntry.of(f"{name}.onnx", b"-") for name in MODELS},
         sizes=dict(SIZES),
     )
     parse_manifest(_manifest(options, draft, prompts=prompts, defaults=defaults).to_json())
-
-
-def _tool_versions() -> dict[str, str]:
-    versions = {tool: version(tool) for tool in _TOOLS}
-    for distribution in _ULTRALYTICS:
-        try:
-            versions["ultralytics"] = version(distribution)
-            break
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _defaults(given: list[str]) -> dict[str, float]:
@@ -294,7 +287,9 @@ def _defaults(given: list[str]) -> dict[str, float]:
         try:
             defaults[name] = float(value)
         except ValueError:
+            defaults[name] = math.nan
+        if not math.isfinite(defaults[name]):
             raise ExportError(
                 f"--default: got {text!r}, expected NAME=NUMBER, such as mark_threshold=0.3"
-            ) from None
+            )
     return defaults

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 
 from export.errors import ExportError
 from export.precision.convert import TRIES, check_fp32, convert_bundle
-from markcut.bundle import Bundle, load_bundle, pack_conds, write_bundle
+from markcut.bundle import Bundle, check_target, load_bundle, pack_conds, write_bundle
 from markcut.contracts import MODELS
+from markcut.errors import BundleError
 from markcut.manifest import PRECISIONS
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def add_precision(parser: argparse.ArgumentParser, *, required: bool = False) ->
     parser.add_argument(
         "--tries", type=int, default=TRIES, metavar="N",
         help="how often the search for operations to keep in fp32 may measure, for each model "
-        f"(default: {TRIES}; 1 tries the whole model only)",
+        f"(default: {TRIES}; fewer than 10 try the whole model only)",
     )  # fmt: skip
 
 
@@ -77,8 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
     asked = parse_precisions(options.precision)
     check_options(options)
-    if options.out.exists() and not options.out.is_dir():
-        raise ExportError(f"--out: {options.out} is a file, expected a folder; name another one")
+    check_out(options.out)
     if options.out.resolve() == options.bundle.resolve():
         raise ExportError("--out: got the fp32 bundle itself, expected another folder")
     console = Console(stderr=True, highlight=False)
@@ -117,6 +117,14 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("scenes", "tries"):
         if getattr(options, name) < 1:
             raise ExportError(f"--{name}: got {getattr(options, name)}, expected at least 1")
+
+
+def check_out(folder: Path) -> None:
+    """Raise for a folder that a bundle could not be written to, before anything takes time."""
+    try:
+        check_target(folder)
+    except BundleError as error:
+        raise ExportError(f"--out: {error}") from None
 
 
 def converted(

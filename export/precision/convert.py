@@ -244,6 +244,8 @@ def _stays(
         said += (
             f", and {verdicts[worst].mean_iou:.4f} on all pictures with what helped kept in fp32"
         )
+    elif found.tries == 1:
+        said += ", and so few tries leave none to look for operations to keep in fp32"
     else:
         said += f", and no set of operations found in {found.tries} tries mends it"
     report = {"limit": limit, "tries": found.tries, **_figures(verdicts)}

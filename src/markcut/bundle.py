@@ -41,6 +41,7 @@ __all__ = [
     "Manifest",
     "ModelEntry",
     "Provenance",
+    "check_target",
     "load_bundle",
     "pack_conds",
     "read_manifest",
@@ -114,6 +115,21 @@ def pack_conds(conds: NDArray[np.floating]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(conds, np.float32), allow_pickle=False)
     return buffer.getvalue()
+
+
+def check_target(folder: str | os.PathLike[str]) -> None:
+    """Raise :class:`BundleError` unless a bundle can be written to ``folder``: before the work.
+
+    It must be new or hold nothing but a bundle's files, and a folder can be made beside it.
+    """
+    target = Path(folder)
+    try:
+        target = target.resolve()
+        _check_replaceable(target)
+        there = next(path for path in target.parents if path.exists())
+        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name}.", dir=there))
+    except OSError as error:
+        raise _unwritable(target, error) from None
 
 
 def write_bundle(

@@ -204,6 +204,7 @@ def test_a_bundle_that_is_off_beside_upstream_is_not_published(
         (["--precision", "int4"], "--precision: got 'int4', expected one of fp32, fp16, bf16"),
         (["--precision", "int8", "--scenes", "0"], "--scenes: got 0, expected at least 1"),
         (["--default", "mark_threshold=2"], "defaults.mark_threshold: got 2.0"),
+        (["--default", "mark_threshold=nan"], "--default: got 'mark_threshold=nan', expected"),
         (["--default", "mark_threshold"], "--default: got 'mark_threshold', expected NAME=NUMBER"),
     ],
 )
@@ -237,4 +238,12 @@ def test_a_file_in_the_way_is_found_before_any_work(
 ) -> None:
     (tmp_path / "out").write_text("")
     assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
-    assert "is a file, expected a folder" in capsys.readouterr().err
+    assert "got a file, expected a folder" in capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "out" / "below")]) == 2
+    assert "cannot be written (Not a directory)" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    assert main([*arguments, "--out", str(tmp_path / "mine")]) == 2
+    assert "--out: " in (said := capsys.readouterr().err)
+    assert "holds 'notes.txt', which is no part of a bundle and would be lost" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]

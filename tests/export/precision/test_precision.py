@@ -344,3 +344,22 @@ def test_a_model_with_nothing_to_convert_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(precision_convert, "Judge", lambda *_, **__: contextlib.nullcontext())
     with pytest.raises(ExportError, match="clipseg has nothing to compute in fp16"):
         convert_bundle(bundle, {"clipseg": "fp16"}, judging=(), calibrating=())
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export.__main__ import main
+
+    (tmp_path / "notes.txt").write_text("")
+    words = ["precision", str(tmp_path / "none"), "--precision", "fp16", "--out"]
+    for out, sentence in (
+        (tmp_path, "holds 'notes.txt', which is no part of a bundle"),
+        (tmp_path / "notes.txt", "got a file, expected a folder"),
+        (tmp_path / "notes.txt" / "below", "cannot be written (Not a directory)"),
+    ):
+        assert main([*words, str(out)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("export precision: --out: ")
+        assert sentence in said
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
