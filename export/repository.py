@@ -32,6 +32,7 @@ MODEL_PY = Path(__file__).parents[1] / "model_repository" / "preprocess" / "1" /
 """The one source of every Python model."""
 
 VERSION = "1"
+_MOST_THREADS = 1024
 _HEADER = (
     "# Rendered from markcut.contracts by `python -m export repository`; edit those instead.\n"
 )
@@ -85,8 +86,15 @@ def run(options: argparse.Namespace) -> int:
     device = options.device or ("cpu" if options.runner == "python" else "gpu")
     if (options.runner, device) in (("python", "gpu"), ("tensorrt", "cpu")):
         raise ExportError(f"--device: got {device!r}, which the {options.runner} runner has not")
-    if options.threads < 0:
-        raise ExportError(f"--threads: got {options.threads}, expected 0 or more")
+    if not 0 <= options.threads <= _MOST_THREADS:
+        raise ExportError(
+            f"--threads: got {options.threads}, expected a number from 0 to {_MOST_THREADS}"
+        )
+    if options.runtime != "auto" and options.runner != "python":
+        raise ExportError(
+            f"--runtime: got {options.runtime!r}, but Triton's own backend runs the networks of "
+            f"{options.runner}; leave the option out, or take --runner python"
+        )
     if options.precision != "auto" and options.runner != "python":
         raise ExportError(
             f"--precision: got {options.precision!r}, but {options.runner} computes as the graphs "
@@ -123,9 +131,15 @@ def write_repository(bundle: Path, flavour: Flavour, out: Path) -> None:
                 path = fresh / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
+            old = Path(held) / "old"
             if out.exists():
-                out.rename(Path(held) / "old")
-            fresh.rename(out)
+                out.rename(old)
+            try:
+                fresh.rename(out)
+            except OSError:
+                if old.exists():
+                    old.rename(out)
+                raise
     except OSError as error:
         raise ExportError(f"{out}: cannot be written ({error.strerror})") from None
 

@@ -105,6 +105,49 @@ def test_a_runner_that_computes_as_graphs_are_typed_refuses_a_precision(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--runtime", "openvino", "--runtime: got 'openvino', but Triton's own backend runs"),
+        ("--threads", "-1", "--threads: got -1, expected a number from 0 to 1024"),
+        ("--threads", "9" * 20, "expected a number from 0 to 1024"),
+    ],
+)
+def test_options_that_would_be_ignored_or_break_the_server(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    sentence: str,
+) -> None:
+    words = ["repository", str(bundle), "--runner", "onnxruntime", option, value]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_old_repository_stays_where_a_new_one_cannot_be_put(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    flavour = Flavour("python", "cpu")
+    write_repository(bundle, flavour, out)
+    before = sorted(path.relative_to(out) for path in out.rglob("*"))
+    rename = Path.rename
+
+    def full(path: Path, target: Path) -> Path:
+        if path.name == "fresh":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(ExportError, match=r"cannot be written \(No space left on device\)"):
+        write_repository(bundle, flavour, out)
+    assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".out")] == []
+
+
 def test_the_old_server_is_given_no_queue_that_can_overflow_inside_an_ensemble() -> None:
     configs = configurations(SIZES, Flavour("python", "cpu"))
     limited = {name for name, config in configs.items() if "dynamic_batching" in config}
