@@ -204,7 +204,9 @@ def _from_array(array: NDArray[np.uint8]) -> Pixels:
 def _hint(array: NDArray[np.uint8]) -> str:
     if array.dtype.kind == "f":
         return "; scale floats to 0..255 and call astype(np.uint8)"
-    if array.ndim == 2:
+    if array.dtype == bool:
+        return "; call astype(np.uint8) and multiply with 255"
+    if array.ndim == 2 or array.shape[2:] == (1,):
         return "; stack grey three times: np.dstack([grey] * 3)"
     if array.ndim == 3 and array.shape[2] == 4:
         return "; drop the alpha channel: array[..., :3]"

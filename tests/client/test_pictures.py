@@ -102,6 +102,8 @@ def test_files_and_bytes_go_as_they_are(tmp_path: Path) -> None:
     [
         (np.zeros((4, 5, 3)), r"float64 \(4, 5, 3\).*scale floats to 0..255"),
         (np.zeros((4, 5), np.uint8), r"uint8 \(4, 5\).*np.dstack"),
+        (np.zeros((4, 5, 1), np.uint8), r"uint8 \(4, 5, 1\).*np.dstack"),
+        (np.zeros((4, 5, 3), bool), "multiply with 255"),
         (np.zeros((4, 5, 4), np.uint8), r"drop the alpha channel"),
         (np.zeros(9, np.uint8), "as bytes: array.tobytes"),
         (np.zeros((0, 5, 3), np.uint8), r"uint8 \(0, 5, 3\)"),
