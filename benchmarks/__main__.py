@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.errors import BenchmarkError
+from export.errors import ExportError
 from markcut.errors import MarkcutError
 from markcut_client.errors import ClientError
 
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("no command")
     try:
         return int(run(options))
-    except (BenchmarkError, MarkcutError, ClientError) as error:
+    except (BenchmarkError, ExportError, MarkcutError, ClientError) as error:
         return _failed(options.command, error)
     except ModuleNotFoundError as error:
         return _failed(options.command, _missing(error))

@@ -96,8 +96,11 @@ class UltralyticsExport:
         ):
             from ultralytics.models import YOLO
 
+            from export.yolo11_checkpoint import read_checkpoint
+
             copy = Path(folder) / "marks.pt"  # exports are written beside the checkpoint
             shutil.copyfile(self.checkpoint, copy)
+            read_checkpoint(copy)  # before ultralytics, which runs whatever code is in a file
             exported = YOLO(str(copy), task="segment").export(format=self.format, imgsz=640)
             yield _yolo(UpstreamYolo(str(exported)))
 

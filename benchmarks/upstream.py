@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,11 @@ class UpstreamEngine:
 
     @cached_property
     def yolo(self) -> UpstreamYolo:
+        from export.yolo11_checkpoint import read_checkpoint
+
         contender = self._contender
+        # ultralytics runs whatever code is in a file: this looks first
+        read_checkpoint(Path(contender.checkpoints.yolo))
         return UpstreamYolo(
             contender.checkpoints.yolo, device=contender.device, compiled=contender.compiled
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 torch = pytest.importorskip("torch")
-for package in ("sam2", "transformers"):
+for package in ("sam2", "transformers", "ultralytics"):
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed: make setup", allow_module_level=True)
 
 from benchmarks.equality import mean_iou  # noqa: E402
 from benchmarks.errors import BenchmarkError  # noqa: E402
+from benchmarks.peers import UltralyticsExport  # noqa: E402
 from benchmarks.transformers_sam2 import Clicking, convert  # noqa: E402
 from benchmarks.upstream import Checkpoints, Upstream, UpstreamEngine  # noqa: E402
 from benchmarks.upstream_networks import UpstreamSam2  # noqa: E402
+from export.errors import ExportError  # noqa: E402
 from markcut import rle  # noqa: E402
 from markcut.contracts import KINDS, STAGES  # noqa: E402
 from markcut.looks import Detection  # noqa: E402
@@ -99,3 +103,18 @@ def test_what_transformers_cannot_do_is_refused() -> None:
     model = build_sam2(reduced_sam2(neck={"fpn_interp_model": "bilinear"}))
     with pytest.raises(BenchmarkError, match="joins its levels bilinear"):
         convert(model)
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path) -> None:
+    class Intruder:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "broken_in"),)
+
+    torch.save({"model": Intruder()}, tmp_path / "marks.pt")
+    files = Checkpoints("", str(tmp_path / "marks.pt"), "")
+    contender = Upstream(files, "annotated", Parameters(0.3), {}, None)
+    with contender.without_networks() as engine, pytest.raises(ExportError, match="could run code"):
+        _ = engine.yolo
+    with pytest.raises(ExportError, match="could run code"):
+        UltralyticsExport(str(tmp_path / "marks.pt"), "onnx").open().__enter__()
+    assert not (tmp_path / "broken_in").exists()
