@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
@@ -22,7 +22,7 @@ from markcut.bundle import Bundle
 from markcut.candidates import ink_grid
 from markcut.chain import unmarked_view
 from markcut.clock import Clock
-from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER
+from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER, SAM2_ENCODER
 from markcut.geometry import stretch
 from markcut.marks import Mark
 from markcut.mask_shape import clean
@@ -65,8 +65,8 @@ def chain_findings(
 
     Upstream gets the prompt that the pipeline chose, alone, and the number of the mask; what it
     answers is cleaned by the pipeline's own code, which is no part of any network. From the
-    picture, upstream resizes and upscales by itself; from the tensor, both have the pipeline's
-    view of the picture. In both, marks are painted over as the pipeline does before SAM2 looks.
+    tensor, both have the pipeline's view of the picture, its marks painted over. From the
+    picture, which keeps its marks, both resize and upscale by themselves, at the same prompts.
     """
     decoder = Listening(runners[SAM2_DECODER.name])
     pipeline = Pipeline(bundle, {**runners, SAM2_DECODER.name: decoder})
@@ -76,52 +76,89 @@ def chain_findings(
         answer = pipeline.infer({image: np.frombuffer(_as_png(named.picture), np.uint8)})
         if not len(answer[_KIND]):
             continue
-        height, width = named.picture.shape[:2]
-        marks = _marks(answer, (height, width))
-        chosen = [_chosen(decoder, float(score)) for score in answer[_IOU]]
-        unmarked = _unmarked(named.picture, marks, upstream.side)
-        for level, view in (
-            (TENSOR, unmarked),
-            (PICTURE, _painted(named.picture, unmarked)),
-        ):
+        size = named.picture.shape[:2]
+        marks = _marks(answer, size)
+        prompts = [
+            Chosen(decoder.asked, *_chosen(decoder, float(score)), upstream.side)
+            for score in answer[_IOU]
+        ]
+        objects = [_decoded(counts, size) for counts in answer[_MASK]]
+        unmarked = unmarked_view(named.picture, marks, upstream.side, Clock())[0]
+        drawn_on = _on_picture(named.picture, runners, decoder.asked, upstream.side)
+        kept = [
+            prompt.object(drawn_on[prompt.row, prompt.index], marks, size) for prompt in prompts
+        ]
+        for level, view, ours in ((TENSOR, unmarked, objects), (PICTURE, named.picture, kept)):
             upstream.set_image(view)
-            for mark, counts, (row, index) in zip(marks, answer[_MASK], chosen, strict=True):
-                wanted = _upstream_object(
-                    upstream, decoder.asked, row, index, marks, view.shape[:2], (height, width)
-                )
-                iou = mask_iou(_decoded(counts, (height, width)), wanted)
+            for mark, prompt, mine in zip(marks, prompts, ours, strict=True):
+                logits = _upstream_logits(upstream, prompt, view.shape[:2])
+                iou = mask_iou(mine, prompt.object(logits, marks, size))
                 where = f"{named.label}, {KINDS[mark.kind]}"
                 yield overlap(CHAIN, level, OBJECT, iou, picture=where)
 
 
-def _upstream_object(
-    upstream: UpstreamSam2,
-    asked: Arrays,
-    row: int,
-    index: int,
-    marks: Sequence[Mark],
-    seen: tuple[int, ...],
-    size: tuple[int, int],
-) -> NDArray[np.bool_]:
-    """The object that upstream's predictor finds at the prompt in ``row`` of what was asked."""
-    labels = asked[_LABELS][row]
-    # from pixels of the network's input, counted from their centres, to those of what was seen
+@dataclass(frozen=True)
+class Chosen:
+    """The prompt and the mask that the pipeline chose for a mark, of all that it asked for.
+
+    ``row`` of the decoder's inputs, ``index`` of its masks; ``side`` is S.
+    """
+
+    asked: Arrays
+    row: int
+    index: int
+    side: int
+
+    @property
+    def coords(self) -> NDArray[np.float32]:
+        """(P, 2) xy in pixels of the network's input; a pixel's centre is at .5."""
+        return np.asarray(self.asked[_COORDS][self.row] + 0.5, np.float32)
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """(P,)."""
+        return np.asarray(self.asked[_LABELS][self.row], np.int32)
+
+    def object(
+        self, logits: NDArray[np.float32], marks: Sequence[Mark], size: tuple[int, ...]
+    ) -> NDArray[np.bool_]:
+        """What the pipeline makes of a mask (s, s) for a picture of ``size`` (height, width)."""
+        side = logits.shape[-1]
+        height, width = size
+        ink = np.zeros((side, side), np.float32)
+        for mark in marks:
+            np.maximum(ink, ink_grid(mark, side, height=height, width=width), out=ink)
+        cells = self.coords[self.labels == FOREGROUND] * (side / self.side)
+        return full_mask(clean(logits, cells, ink), (height, width))
+
+
+def _on_picture(
+    picture: Picture, runners: Mapping[str, Runner], asked: Arrays, side: int
+) -> NDArray[np.float32]:
+    """Our masks' logits at the prompts in ``asked``, on the picture with its marks."""
+    view = stretch(picture, side)[0][None]
+    features = runners[SAM2_ENCODER.name].infer({SAM2_ENCODER.inputs[0].name: view})
+    names = [tensor.name for tensor in SAM2_DECODER.inputs]
+    feeds = dict(zip(names, features.values(), strict=False))
+    feeds |= {name: asked[name] for name in names[_FEATURES:]}
+    logits = runners[SAM2_DECODER.name].infer(feeds)[SAM2_DECODER.outputs[0].name]
+    return np.asarray(logits, np.float32)
+
+
+def _upstream_logits(
+    upstream: UpstreamSam2, chosen: Chosen, seen: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """The mask that upstream's predictor finds at a prompt on what it was shown (``seen``)."""
     scale = np.array([seen[1], seen[0]], np.float32) / upstream.side
-    coords = (asked[_COORDS][row] + 0.5) * scale
+    coords, labels = np.asarray(chosen.coords * scale, np.float32), chosen.labels
     corners = coords[labels >= BOX_START]
     points = (labels != PADDING) & (labels < BOX_START)
     prompt = Prompt(
         "chosen", coords[points], labels[points],
         corners.reshape(4) if len(corners) else None,
     )  # fmt: skip
-    said = upstream.predict([prompt], multimask=index > 0, fallback=False)
-    logits = said.low_res[0, max(index - 1, 0)]
-    side = logits.shape[-1]
-    ink = np.zeros((side, side), np.float32)
-    for mark in marks:
-        np.maximum(ink, ink_grid(mark, side, height=size[0], width=size[1]), out=ink)
-    cells = (asked[_COORDS][row][labels == FOREGROUND] + 0.5) * (side / upstream.side)
-    return full_mask(clean(logits, cells, ink), size)
+    said = upstream.predict([prompt], multimask=chosen.index > 0, fallback=False)
+    return np.asarray(said.low_res[0, max(chosen.index - 1, 0)], np.float32)
 
 
 def _chosen(decoder: Listening, score: float) -> tuple[int, int]:
@@ -131,7 +168,7 @@ def _chosen(decoder: Listening, score: float) -> tuple[int, int]:
     return int(row), int(index)
 
 
-def _marks(answer: Arrays, size: tuple[int, int]) -> list[Mark]:
+def _marks(answer: Arrays, size: tuple[int, ...]) -> list[Mark]:
     found = []
     for kind, score, box, counts in zip(
         *(answer[n] for n in (_KIND, _SCORE, _BOX, _INK)), strict=True
@@ -142,22 +179,8 @@ def _marks(answer: Arrays, size: tuple[int, int]) -> list[Mark]:
     return found
 
 
-def _decoded(counts: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _decoded(counts: bytes, size: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(coco.decode({"size": list(size), "counts": counts}), np.bool_)
-
-
-def _unmarked(picture: Picture, marks: Sequence[Mark], side: int) -> Picture:
-    """SAM2's view of the picture (side, side, 3), the marks painted over as the pipeline does."""
-    return np.asarray(unmarked_view(picture, marks, side, Clock())[0], np.uint8)
-
-
-def _painted(picture: Picture, unmarked: Picture) -> Picture:
-    """The picture with what ``unmarked``, its view without marks, has in their places."""
-    height, width = picture.shape[:2]
-    changed = (unmarked != stretch(picture, len(unmarked))[0]).any(2).astype(np.uint8)
-    there = cv2.resize(changed, (width, height), interpolation=cv2.INTER_NEAREST)
-    paint = cv2.resize(unmarked, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where(there[..., None] > 0, paint, picture).astype(np.uint8, copy=False)
 
 
 def _as_png(picture: Picture) -> bytes:
