@@ -39,18 +39,20 @@ def command_lines() -> list[str]:
     ]
 
 
-def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+def run(words: list[str], *, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     binary = Path(sys.executable).parent
     own = ".venv/bin/"
     words = [f"{binary}{os.sep}{w[len(own) :]}" if w.startswith(own) else w for w in words]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
 @needs_bundle
-def test_the_python_of_the_first_screen_runs() -> None:
-    snippet = blocks("python")[0]
-    done = run([sys.executable, "-c", "import os; os.makedirs('out', exist_ok=True)\n" + snippet])
+def test_the_python_of_the_first_screen_runs(tmp_path: Path) -> None:
+    for name in ("artifacts", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = run([sys.executable, "-c", blocks("python")[0]], folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("*.png"))
 
 
 @needs_bundle
