@@ -109,8 +109,9 @@ def _other(rng: Rng) -> Strokes:
     if form == 0:  # back and forth, as one crosses something out
         x = np.linspace(-1, 1, int(rng.integers(9, 16)))
         points = np.stack([x, np.where(np.arange(len(x)) % 2, 0.35, -0.35)], 1)
-    elif form == 1:  # a loop that stays open
-        angle = np.linspace(0.6, 2 * np.pi - 0.6, 30) + rng.uniform(0, 2 * np.pi)
+    elif form == 1:  # a loop that stays open: with less than a quarter missing it is a circle
+        gap = np.pi * rng.uniform(0.26, 0.44)
+        angle = np.linspace(gap, 2 * np.pi - gap, 30) + rng.uniform(0, 2 * np.pi)
         points = np.stack([np.cos(angle), 0.8 * np.sin(angle)], 1)
     else:  # a spiral scrawl
         angle = np.linspace(0, 2 * np.pi * rng.uniform(2.5, 4), 70)
