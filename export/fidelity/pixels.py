@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from export.boxes import paired
+from export.boxes import box_iou, paired
 from export.fidelity.agreement import mask_iou
 from export.fidelity.pictures import NamedPicture
 from export.fidelity.records import (
@@ -34,6 +34,7 @@ _BOXES, _SCORES, _KINDS, _MASKS = (tensor.name for tensor in YOLO11_SEG.outputs)
 
 _PAIRED = 0.6  # IoU of two boxes from which they can be one mark
 _NEAR = 0.01  # of the threshold: what is nearer to it may be found by one alone
+_BARELY = 0.02  # of the suppression's limit: what overlaps that much may be found by one alone
 
 
 def clipseg_findings(
@@ -101,8 +102,9 @@ def yolo_findings(
             wanted = upstream.predict(picture, rect=rect, **settings)
             size = picture.shape[:2]
             yield from _compared(
-                got, wanted, named.label, level, kind, threshold=threshold, size=(size[0], size[1])
-            )
+                got, wanted, named.label, level, kind,
+                threshold=threshold, iou=iou, size=(size[0], size[1]),
+            )  # fmt: skip
 
 
 def _marks(
@@ -144,6 +146,7 @@ def _compared(
     kind: str,
     *,
     threshold: float,
+    iou: float,
     size: tuple[int, int],
 ) -> Iterator[Finding]:
     name = YOLO11_SEG.name
@@ -154,8 +157,14 @@ def _compared(
         (got[match], wanted[row]) for row, match in paired(wanted_boxes, got_boxes, least=_PAIRED)
     ]
     together = {id(mark) for pair in pairs for mark in pair}
-    # what is alone counts, unless it is that near to the threshold
-    alone = [m for m in (*got, *wanted) if id(m) not in together and m.score > threshold + _NEAR]
+    # what is alone counts, unless it is that near to the threshold, or to being suppressed
+    alone = [
+        mark
+        for mark in (*got, *wanted)
+        if id(mark) not in together
+        and mark.score > threshold + _NEAR
+        and not _barely_kept(mark, (*got, *wanted), iou)
+    ]
     if got or wanted:
         share = len(pairs) / max(len(pairs) + len(alone), 1)
         yield overlap(name, level, MARKS_FOUND, share, picture=picture, kind=kind)
@@ -171,3 +180,9 @@ def _compared(
         ink = mask_iou(ours.mask, theirs.mask)
         where = f"{picture}, {KINDS[theirs.kind]}"
         yield overlap(name, level, _MASKS, ink, picture=where, kind=kind)
+
+
+def _barely_kept(mark: YoloSaid, marks: Sequence[YoloSaid], iou: float) -> bool:
+    """Whether a better mark overlaps ``mark`` so that rounding decides about its suppression."""
+    better = np.reshape([other.box for other in marks if other.score > mark.score], (-1, 4))
+    return bool((np.abs(box_iou(mark.box[None], better) - iou) < _BARELY).any())
