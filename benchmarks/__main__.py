@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(words)
     if run is None:
         parser.error("no command")
+    # so that what was started (servers, contenders) is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return int(run(options))
     except (BenchmarkError, ExportError, MarkcutError, ClientError) as error:

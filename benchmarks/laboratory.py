@@ -264,9 +264,15 @@ def _upstream(
         return []
     manifest = read_manifest(bundle)
     asked = parse_parameters({}, defaults=manifest.defaults, prompts=manifest.prompts)
-    ways = [(False, False), (True, False)]
+    import torch
+
+    from training.arguments import bf16_pays
+
+    # emulated bf16 is ten times as slow, which nobody would use and nothing is learned from
+    precisions = [False, True] if bf16_pays(torch.device(device or "cpu")) else [False]
+    ways = [(bf16, False) for bf16 in precisions]
     if run.compiled:
-        ways += [(False, True), (True, True)]
+        ways += [(bf16, True) for bf16 in precisions]
     return [
         Upstream(
             checkpoints, manifest.prompts[0], asked, manifest.defaults, threads,

@@ -77,7 +77,7 @@ def chain_tables(part: Result) -> list[Table]:
                     for stage in (*STAGES, "call")
                 ],
                 "" if picture is not part["pictures"][-1] else
-                "clipseg, sam2_encoder and yolo11_seg run beside each other in ours, so stages do "
+                "clipseg and yolo11_seg run beside each other in ours, so stages do "
                 "not sum up to the total. call is a stopwatch around the call; upstream's "
                 "preprocessing is inside its networks' times.",
             )
