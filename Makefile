@@ -48,7 +48,7 @@ bundle: $(VENV)/.full ## export the demo checkpoints to artifacts/demo, verified
 accuracy: $(VENV)/.full ## how well the demo bundle finds marks and objects in held-out scenes
 	$(BIN)/python -m benchmarks accuracy --bundle $(BUNDLE) --out out/accuracy
 
-bench: $(VENV)/.full ## every way of running the chain side by side: under 15 minutes on 2 idle cores
+bench: $(VENV)/.full ## every way of running the chain side by side: planned for 15 minutes on 2 idle cores
 	$(BIN)/python -m benchmarks latency --bundle $(BUNDLE) --out out/latency
 
 $(PUBLISHED)/bundle/manifest.json: $(VENV)/.full

@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common(parser, name="latency")
     parser.add_argument(
         "--size", choices=tuple(RUNS), default="default",
-        help="how much is measured; default stays under 15 minutes on 2 idle cores",
+        help="how much is measured; default is planned for 15 minutes on 2 idle cores",
     )  # fmt: skip
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP")

@@ -6,12 +6,13 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks import report
+from benchmarks.accuracy import Evaluation
 from benchmarks.arguments import add_common, at_least, check_common
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
@@ -47,15 +48,7 @@ _SIDE = 1024  # pixels of a photo's longer side, at most
 _HEAD = (
     "marks", "recall", "false", "false / unmarked", "kind", "ink IoU mean", "median",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All outcomes, what failed in words, and the sheet of missed and false marks as PNG."""
-
-    pictures: tuple[PictureOutcome, ...]
-    failures: tuple[str, ...]
-    worst: bytes
+_OF_OBJECTS = ("object", "end_to_end", "point", "all_points")  # figures that need one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,9 +145,6 @@ def summary(pictures: Sequence[PictureOutcome]) -> dict[str, Any]:
         "by_kind": {kind: plain(kind=kind) for kind in KINDS},
         "confusion": confusion(pictures),
     }
-
-
-_OF_OBJECTS = ("object", "end_to_end", "point", "all_points")
 
 
 def markdown(result: dict[str, Any]) -> str:

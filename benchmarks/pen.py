@@ -1,4 +1,4 @@
-"""Marks as the pen of a picture program leaves them; no line of it is shared with training."""
+"""Marks as the pen of a picture program leaves them; training draws by other code."""
 
 from __future__ import annotations
 
