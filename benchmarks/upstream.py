@@ -170,7 +170,7 @@ class UpstreamEngine:
                 nearer += self.yolo.detect(pixels, window, threshold)
         with clock.stage("marks"):
             return merge(
-                pixels, seen, nearer, threshold=self._asked.mark_threshold,
+                pixels, seen, nearer, heat, threshold=self._asked.mark_threshold,
                 max_marks=self._asked.max_marks,
             )  # fmt: skip
 

@@ -105,6 +105,7 @@ def find_marks(
             picture,
             seen,
             nearer,
+            heatmap[0],
             threshold=asked.mark_threshold,
             max_marks=asked.max_marks,
         )

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.belief import belief, colour_spread, heat_at
 from markcut.geometry import Picture, Window
 from markcut.ink import refine_ink, trimmed
 from markcut.looks import Detection, crop_windows, detections
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _PIECES = 4  # of a mark that no look shows whole
+_CANDIDATES = 3  # groups judged for every mark that is wanted
 _DOUBLE = 0.6  # part of one mark's ink that is another's too
 _PART = 0.15  # of its ink, up to which a mark may lie on another one's
 _EQUAL = 2  # decimals in which scores differ, when marks are put in order
@@ -37,7 +39,7 @@ class Mark:
     """One drawn mark; ``ink`` is a patch whose top left pixel is ``origin`` of the picture."""
 
     kind: int  # index into contracts.KINDS
-    score: float  # 0..1
+    score: float  # 0..1: how sure it is that somebody drew it (``markcut.belief``)
     box: NDArray[np.float32]  # (4,) xyxy of the ink, pixels of the picture
     ink: NDArray[np.bool_]  # (bh, bw), at least one pixel true
     origin: tuple[int, int]  # x0, y0
@@ -71,6 +73,7 @@ def merge(
     picture: Picture,
     whole: Sequence[Detection],
     crops: Sequence[Detection],
+    heatmap: NDArray[np.float32],
     *,
     threshold: float,
     max_marks: int,
@@ -78,25 +81,30 @@ def merge(
     """The marks that ``whole`` and ``crops`` show together, at most ``max_marks``.
 
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
-    possibly below ``threshold``, which a mark's score must reach: that of the surest look at it.
+    also far below ``threshold``, which a mark's score must reach; ``heatmap`` (s, s) is CLIPSeg's.
     The same mark seen several times counts once: all looks vote for its kind, the finest that
     has all of it gives the ink. Ordered by score, equal ones from left to right.
     """
     height, width = picture.shape[:2]
     seen = [sighting(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
-    groups = [group for group in group_sightings(seen) if group.score >= threshold]
-    groups.sort(key=lambda g: (-g.score, float(g.best.box[0])))
+    groups = sorted(group_sightings(seen), key=lambda g: (-g.score, float(g.best.box[0])))
     marks: list[Mark] = []
-    for group in groups:
-        if len(marks) == max_marks:
-            break
+    for group in groups[: _CANDIDATES * max_marks]:
+        box = group.best.box
+        heat = heat_at(heatmap, box, height=height, width=width)
+        distant = group.score_from((0, 0, width, height))
+        if belief(group.score, distant, heat, 0.0) < threshold:  # before its ink is paid for
+            continue
         ink, (x, y) = _ink(picture, group.pieces())
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
-        box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-        score = float(np.float32(group.score))  # as it goes over every wire
-        marks.append(Mark(group.kind, score, box, ink, (x, y)))
-    return sorted(marks, key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
+        spread = colour_spread(picture, ink, (x, y))
+        score = belief(group.score, distant, heat, spread)
+        if score >= threshold:
+            box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
+            marks.append(Mark(group.kind, score, box, ink, (x, y)))
+    marks.sort(key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
+    return marks[:max_marks]
 
 
 def _ink(picture: Picture, pieces: Sequence[Sighting]) -> Patch:

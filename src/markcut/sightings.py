@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markcut.contracts import KINDS
+from markcut.geometry import Window
 from markcut.looks import Detection
 
 _BORDER = 0.01  # of a window's side: what comes nearer to its border is cut by it
@@ -99,6 +100,11 @@ class Group:
     def score(self) -> float:
         """That of the surest look: what another one does not show says little against it."""
         return max(map(_belief, self.sightings))
+
+    def score_from(self, window: Window) -> float | None:
+        """That of the surest look at ``window``; None if none of them shows the mark."""
+        scores = [s.score for s in self.sightings if s.detection.window == window]
+        return max(scores, default=None)
 
 
 def group_sightings(sightings: Sequence[Sighting]) -> list[Group]:

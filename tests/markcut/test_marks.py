@@ -139,7 +139,7 @@ def test_a_mask_that_is_not_finite_counts_as_no_ink() -> None:
     )
     assert (found[0].prob == 0).all()
     picture = np.full((640, 640, 3), 90, np.uint8)
-    assert len(merge(picture, found, [], threshold=0.3, max_marks=4)) == 1
+    assert len(merge(picture, found, [], COLD, threshold=0.3, max_marks=4)) == 1
 
 
 # --- windows ------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_ink_at_the_border_reaches_the_border() -> None:
     picture = scene(np.zeros(shape, np.bool_), ink)
     parts = [ink & (np.arange(500) < 250), ink & (np.arange(500) >= 250)]
     whole = looked([("line", 0.9, part) for part in parts])
-    marks = merge(picture, whole, [], threshold=0.3, max_marks=4)
+    marks = merge(picture, whole, [], COLD, threshold=0.3, max_marks=4)
     assert [iou(full(m, ink), part) > 0.8 for m, part in zip(marks, parts, strict=True)] == [1, 1]
     assert marks[0].box[0] == 0
     assert marks[1].box[1] == 0
@@ -271,7 +271,7 @@ def test_a_picture_of_one_pixel() -> None:
         outputs([("dot", 0.9, (10, 10, 600, 600), prob)]), placement_of(1, 1), threshold=0.1
     )
     picture = np.zeros((1, 1, 3), np.uint8)
-    the_mark = only(merge(picture, found, [], threshold=0.1, max_marks=4))
+    the_mark = only(merge(picture, found, [], COLD, threshold=0.1, max_marks=4))
     assert the_mark.ink.shape == (1, 1)
     assert the_mark.full_ink(1, 1).all()
 
@@ -300,8 +300,9 @@ def plain(ink: Mask) -> Picture:
 
 def test_nothing_seen_or_everything_below_the_threshold_is_no_mark() -> None:
     ink = tick(SHAPE, 500, 500, 200, 9)
-    assert merge(plain(ink), [], [], threshold=0.3, max_marks=8) == []
-    assert merge(plain(ink), looked([("tick", 0.2, ink)]), [], threshold=0.3, max_marks=8) == []
+    assert merge(plain(ink), [], [], COLD, threshold=0.3, max_marks=8) == []
+    faint = looked([("tick", 0.2, ink)])
+    assert merge(plain(ink), faint, [], COLD, threshold=0.3, max_marks=8) == []
 
 
 def test_a_mark_seen_twice_is_one_and_the_finer_look_gives_its_ink() -> None:
@@ -309,10 +310,10 @@ def test_a_mark_seen_twice_is_one_and_the_finer_look_gives_its_ink() -> None:
     picture = plain(ink)
     window = (400, 300, 1040, 940)
     whole, crop = looked([("line", 0.5, ink)]), looked([("tick", 0.9, ink)], window)
-    found = only(merge(picture, whole, crop, threshold=0.3, max_marks=8))
+    found = only(merge(picture, whole, crop, COLD, threshold=0.3, max_marks=8))
     assert KINDS[found.kind] == "tick"
-    assert found.score == pytest.approx(0.9)
-    alone = only(merge(picture, [], crop, threshold=0.3, max_marks=8))
+    alone = only(merge(picture, [], crop, COLD, threshold=0.1, max_marks=8))
+    assert found.score > alone.score  # which only one look shows
     assert np.array_equal(found.ink, alone.ink)
     assert iou(full(found, ink), ink) > 0.85
     ys, xs = np.nonzero(full(found, ink))
@@ -323,7 +324,7 @@ def test_what_its_window_cuts_does_not_replace_the_whole() -> None:
     ink = strokes(SHAPE, [loop((1000, 750), (420, 330))], 12)
     window = (200, 300, 840, 940)
     whole, crop = looked([("circle", 0.7, ink)]), looked([("line", 0.95, ink)], window)
-    found = only(merge(plain(ink), whole, crop, threshold=0.3, max_marks=8))
+    found = only(merge(plain(ink), whole, crop, COLD, threshold=0.3, max_marks=8))
     assert KINDS[found.kind] == "circle"
     assert iou(full(found, ink), ink) > 0.7
 
@@ -334,7 +335,7 @@ def test_pieces_in_several_windows_become_one_mark() -> None:
         d for x in (200, 640, 1080) for d in looked([("line", 0.8, ink)], (x, 400, x + 640, 1040))
     ]
     assert len(pieces) == 3
-    found = only(merge(plain(ink), [], pieces, threshold=0.3, max_marks=8))
+    found = only(merge(plain(ink), [], pieces, COLD, threshold=0.1, max_marks=8))
     assert iou(full(found, ink), ink) > 0.8
 
 
@@ -342,7 +343,7 @@ def test_a_part_that_was_taken_for_a_mark_of_its_own_is_dropped() -> None:
     stroke = strokes(SHAPE, [[(500, 500), (700, 700)]], 9)
     cross = stroke | strokes(SHAPE, [[(700, 500), (500, 700)]], 9)
     whole = looked([("cross", 0.9, cross), ("line", 0.6, stroke)])
-    found = only(merge(plain(cross), whole, [], threshold=0.3, max_marks=8))
+    found = only(merge(plain(cross), whole, [], COLD, threshold=0.3, max_marks=8))
     assert KINDS[found.kind] == "cross"
 
 
@@ -352,34 +353,60 @@ def test_marks_inside_of_and_on_each_other_stay_apart() -> None:
     dot = ellipse(SHAPE, (1100, 700), (12, 12))
     everything = circle | inside | dot
     whole = looked([("circle", 0.9, circle), ("tick", 0.8, inside), ("dot", 0.7, dot)])
-    marks = merge(plain(everything), whole, [], threshold=0.3, max_marks=8)
+    marks = merge(plain(everything), whole, [], COLD, threshold=0.3, max_marks=8)
     assert [KINDS[m.kind] for m in marks] == ["circle", "tick", "dot"]
 
 
 def test_a_mark_is_as_sure_as_the_surest_look_at_it() -> None:
     ink = tick(SHAPE, 700, 600, 100, 5)
     whole = looked([("tick", 0.5, ink)])
-    nearer = looked([("tick", 0.8, ink)], (400, 300, 1040, 940))
-    for crops, score in (([], 0.5), (nearer, 0.8)):
-        mark = only(merge(plain(ink), whole, crops, threshold=0.1, max_marks=8))
-        assert mark.score == pytest.approx(score)
+    window = (400, 300, 1040, 940)
+    scores = [
+        only(merge(plain(ink), whole, crops, COLD, threshold=0.1, max_marks=8)).score
+        for crops in (
+            [],
+            looked([("tick", 0.3, ink)], window),
+            looked([("tick", 0.8, ink)], window),
+        )
+    ]
+    assert scores[0] == scores[1] < scores[2]
+
+
+def test_heat_and_even_ink_make_a_mark_surer() -> None:
+    ink = tick(SHAPE, 700, 600, 200, 9)
+    whole = looked([("tick", 0.4, ink)])
+    hot = np.ones_like(COLD)
+    painted = plain(ink)
+    rng = np.random.default_rng(0)
+    motley = painted.copy()
+    motley[ink] = rng.integers(0, 255, (np.count_nonzero(ink), 3))
+    scores = [
+        only(merge(picture, whole, [], heat, threshold=0.01, max_marks=8)).score
+        for picture, heat in ((motley, COLD), (painted, COLD), (painted, hot))
+    ]
+    assert scores == sorted(scores)
+    assert merge(motley, whole, [], COLD, threshold=scores[1], max_marks=8) == []
+    assert len(merge(painted, whole, [], COLD, threshold=scores[1], max_marks=8)) == 1
 
 
 def test_the_best_marks_come_first_and_equal_ones_from_left_to_right() -> None:
     inks = [tick(SHAPE, x, 500, 120, 8) for x in (1500, 300, 900)]
     whole = looked([("tick", s, ink) for s, ink in zip((0.8, 0.8, 0.9), inks, strict=True)])
     picture = plain(inks[0] | inks[1] | inks[2])
-    marks = merge(picture, whole, [], threshold=0.3, max_marks=8)
+    marks = merge(picture, whole, [], COLD, threshold=0.3, max_marks=8)
     assert [int(m.box[0]) // 300 for m in marks] == [2, 0, 4]
-    assert len(merge(picture, whole, [], threshold=0.3, max_marks=2)) == 2
+    assert len(merge(picture, whole, [], COLD, threshold=0.3, max_marks=2)) == 2
 
 
 def test_scores_that_are_no_numbers_are_dropped() -> None:
     ink = tick(SHAPE, 700, 600, 200, 8)
     (seen,) = looked([("tick", 0.9, ink)])
     broken = Detection(seen.kind, float("nan"), seen.box, seen.prob, seen.region, seen.window)
-    found = only(merge(plain(ink), [broken, seen], [broken], threshold=0.3, max_marks=8))
-    assert found.score == pytest.approx(0.9)
+    found, same = (
+        only(merge(plain(ink), looks, more, COLD, threshold=0.3, max_marks=8))
+        for looks, more in (([broken, seen], [broken]), ([seen], []))
+    )
+    assert found.score == same.score
 
 
 def test_every_row_the_network_has_at_twelve_megapixels() -> None:
@@ -392,6 +419,6 @@ def test_every_row_the_network_has_at_twelve_megapixels() -> None:
         inks.append((path, strokes(shape, [path], 6)))
         ink |= inks[-1][1]
     whole = [d for _, one in inks[:4] for d in looked([("line", 0.9, one)])]
-    marks = merge(plain(ink), whole, [], threshold=0.3, max_marks=32)
+    marks = merge(plain(ink), whole, [], COLD, threshold=0.3, max_marks=32)
     assert len(marks) == 4
     assert all(iou(full(m, ink), one) > 0.6 for m, (_, one) in zip(marks, inks, strict=False))
