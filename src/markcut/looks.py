@@ -19,11 +19,13 @@ _CELL = YOLO_SIDE // YOLO_MASK_SIDE  # pixels of the input
 _BOX_MARGIN = 3  # cells around its box that are kept of a mask
 _BOX_SHARE = 0.08  # of the box's longer side that is kept on top
 
+BLURRED = 2.0
+"""Pixels of the picture per pixel of the input above which a look says little of thin ink."""
+
 _WORTH = 1.35  # a nearer look must enlarge by this much
 _ENLARGED = 1.5  # and a picture with few pixels is enlarged by this much, not to YOLO's side
 _SURE = 0.6  # score from which a detection needs no second opinion
-_SMALL = 48.0  # pixels of the input below which it does in any case
-_BLURRED = 2.0  # pixels of the picture per pixel of the input above which its ink does
+_SMALL = 48.0  # pixels of the input below which it does in any case, and where ink is blurred
 _DETECTION_ROOM = 0.3  # of its size, on every side of a detection
 _HEAT_ROOM = 0.6  # of its size, around a hot place: heat follows ink, and a loop is larger
 _JOIN = 5  # pixels of the heat map that join parts of one mark
@@ -135,7 +137,7 @@ def _second_opinions(whole: Sequence[Detection], height: int, width: int) -> Ite
     scale = max(height, width) / YOLO_SIDE
     for detection in whole:
         extent = _extent(detection.box.astype(np.float64))
-        if detection.score >= _SURE and extent >= _SMALL * scale and scale <= _BLURRED:
+        if detection.score >= _SURE and extent >= _SMALL * scale and scale <= BLURRED:
             continue
         yield _wish(detection.box, _DETECTION_ROOM, detection.score, height, width)
 

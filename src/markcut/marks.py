@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.arrow import has_head
 from markcut.belief import belief, colour_spread, heat_at
+from markcut.contracts import KINDS, YOLO_SIDE
 from markcut.geometry import Picture, Window
 from markcut.ink import refine_ink, trimmed
-from markcut.looks import Detection, crop_windows, detections
+from markcut.looks import BLURRED, Detection, crop_windows, detections
 from markcut.sightings import Sighting, group_sightings, sighting
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "merge",
 ]
 
+_ARROW, _LINE = KINDS.index("arrow"), KINDS.index("line")
 _PIECES = 4  # of a mark that no look shows whole
 _CANDIDATES = 3  # groups judged for every mark that is wanted
 _DOUBLE = 0.6  # part of one mark's ink that is another's too
@@ -83,28 +86,38 @@ def merge(
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
     also far below ``threshold``, which a mark's score must reach; ``heatmap`` (s, s) is CLIPSeg's.
     The same mark seen several times counts once: all looks vote for its kind, the finest that
-    has all of it gives the ink. Ordered by score, equal ones from left to right.
+    has all of it gives the ink, which tells arrows from lines. Ordered by score, equal ones from
+    left to right.
     """
     height, width = picture.shape[:2]
+    blurred = max(height, width) > BLURRED * YOLO_SIDE  # a look at the whole shows no thin ink
     seen = [sighting(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
     groups = sorted(group_sightings(seen), key=lambda g: (-g.score, float(g.best.box[0])))
     marks: list[Mark] = []
     for group in groups[: _CANDIDATES * max_marks]:
-        box = group.best.box
-        heat = heat_at(heatmap, box, height=height, width=width)
-        distant = group.score_from((0, 0, width, height))
-        if belief(group.score, distant, heat, 0.0) < threshold:  # before its ink is paid for
+        heat = heat_at(heatmap, group.best.box, height=height, width=width)
+        distant = group.score if blurred else group.score_from((0, 0, width, height))
+        seen_so = (group.kind, group.score, distant, heat)
+        if belief(*seen_so, 0.0) < threshold:  # whatever its ink, which takes time, looks like
             continue
         ink, (x, y) = _ink(picture, group.pieces())
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
         spread = colour_spread(picture, ink, (x, y))
-        score = belief(group.score, distant, heat, spread)
+        score = belief(*seen_so, spread)
         if score >= threshold:
             box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-            marks.append(Mark(group.kind, score, box, ink, (x, y)))
+            marks.append(Mark(_kind(group.kind, ink), score, box, ink, (x, y)))
     marks.sort(key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
     return marks[:max_marks]
+
+
+def _kind(kind: int, ink: NDArray[np.bool_]) -> int:
+    """``kind``, but arrows and lines are told apart by their ink where it is clear."""
+    if kind not in (_ARROW, _LINE):
+        return kind
+    head = has_head(ink)
+    return kind if head is None else _ARROW if head else _LINE
 
 
 def _ink(picture: Picture, pieces: Sequence[Sighting]) -> Patch:

@@ -10,19 +10,19 @@ RED = (220, 30, 40)
 
 
 def test_every_clue_counts_in_its_direction() -> None:
-    middling = belief(0.5, 0.4, 0.5, 5.0)
+    middling = belief(3, 0.5, 0.4, 0.5, 5.0)
     assert 0 < middling < 1
     for surer in (
-        belief(0.6, 0.4, 0.5, 5.0), belief(0.5, 0.5, 0.5, 5.0), belief(0.5, 0.4, 0.9, 5.0),
-        belief(0.5, 0.4, 0.5, 1.0),
+        belief(3, 0.6, 0.4, 0.5, 5.0), belief(3, 0.5, 0.5, 0.5, 5.0), belief(3, 0.5, 0.4, 0.9, 5.0),
+        belief(3, 0.5, 0.4, 0.5, 1.0),
     ):  # fmt: skip
         assert surer > middling
-    assert belief(0.5, None, 0.5, 5.0) < middling
+    assert belief(3, 0.5, None, 0.5, 5.0) < middling
 
 
 @pytest.mark.parametrize("score", [0.0, 1e-9, 1.0])
 def test_certain_scores_stay_finite(score: float) -> None:
-    assert 0 < belief(score, score, 0.0, 1e6) < 1
+    assert 0 < belief(3, score, score, 0.0, 1e6) < 1
 
 
 def test_heat_is_looked_up_where_the_mark_is() -> None:
