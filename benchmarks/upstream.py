@@ -35,7 +35,7 @@ from markcut.marks import Mark, crop_windows, merge
 from markcut.parameters import Parameters
 from markcut.point_sampler import FOREGROUND, sample_prompts
 
-_WEAK = 0.4  # as in the chain: of the mark threshold
+_WEAK = 0.5  # as in the chain: of the mark threshold
 _WINDOWS = 6
 
 

@@ -20,7 +20,7 @@ from markcut.bundle import Bundle
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Runner
 
-_WEAK = 0.4  # of the mark threshold: from here on the pipeline listens to YOLO
+_WEAK = 0.5  # of the mark threshold: from here on the pipeline listens to YOLO
 
 GATE_PICTURES = 3
 

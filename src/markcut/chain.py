@@ -20,7 +20,7 @@ from markcut.parameters import Parameters
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
-_WEAK = 0.4  # of the mark threshold: from here on a detection is worth a nearer look
+_WEAK = 0.5  # of the mark threshold: from here on a detection is worth a nearer look
 _WINDOWS = 6  # nearer looks at one picture, unless the bundle says otherwise
 _IMAGE = MARKED_OBJECT.inputs[0].name
 
