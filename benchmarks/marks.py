@@ -32,7 +32,8 @@ _EXPLANATION = """
 Every photo is asked about once as it is, and once with each kind of mark drawn on it: one clean,
 opaque stroke as the pen of a picture program leaves it, anywhere, 4 to 14 pixels wide, in one of
 the colours that people take. The generated scenes of `accuracy` are harder and judge objects too;
-here the pictures are real, and the marks are drawn by code that training does not use.
+here the pictures are real, and the marks are drawn by code that no network was trained on. (The
+few weights of markcut.belief were fitted with such marks too, on the photos that training takes.)
 Of --photos (and of the photos in installed packages) only those are taken that training with the
 same folder leaves out; --all takes every one, for a folder that no training saw.
 

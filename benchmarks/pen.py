@@ -1,4 +1,4 @@
-"""Marks as the pen of a picture program leaves them; training draws by other code."""
+"""Marks as the pen of a picture program leaves them; the networks were trained on other code's."""
 
 from __future__ import annotations
 

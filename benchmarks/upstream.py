@@ -26,6 +26,7 @@ from benchmarks.upstream_networks import (
     quiet_ultralytics,
 )
 from markcut import rle
+from markcut.chain import WEAK, WINDOWS
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG
 from markcut.geometry import Picture
@@ -34,9 +35,6 @@ from markcut.looks import Detection
 from markcut.marks import Mark, crop_windows, merge
 from markcut.parameters import Parameters
 from markcut.point_sampler import FOREGROUND, sample_prompts
-
-_WEAK = 0.5  # as in the chain: of the mark threshold
-_WINDOWS = 6
 
 
 @dataclass(frozen=True)
@@ -155,14 +153,14 @@ class UpstreamEngine:
 
     def _marks(self, pixels: Picture, heat: NDArray[np.float32], clock: Clock) -> list[Mark]:
         height, width = pixels.shape[:2]
-        threshold = self._asked.mark_threshold * _WEAK
+        threshold = self._asked.mark_threshold * WEAK
         with clock.stage(YOLO11_SEG.name):
             seen = self.yolo.detect(pixels, (0, 0, width, height), threshold)
         with clock.stage("marks"):
             windows = crop_windows(
                 heat, seen, height=height, width=width,
                 heat_threshold=self._defaults["heat_threshold"],
-                max_windows=int(self._defaults.get("max_windows", _WINDOWS)),
+                max_windows=int(self._defaults.get("max_windows", WINDOWS)),
             )  # fmt: skip
         nearer: list[Detection] = []
         for window in windows:

@@ -17,10 +17,9 @@ from export.fidelity.sam2 import OurSam2, sam2_findings
 from export.fidelity.upstream import UpstreamClipseg, UpstreamSam2, UpstreamYolo
 from export.large_weights import give_back_memory
 from markcut.bundle import Bundle
+from markcut.chain import WEAK
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, YOLO11_SEG
 from markcut.runners import Runner
-
-_WEAK = 0.5  # of the mark threshold: from here on the pipeline listens to YOLO
 
 GATE_PICTURES = 3
 
@@ -116,7 +115,7 @@ def _findings(
     for runtime, runners in models.items():
         for found in yolo_findings(
             runners[YOLO11_SEG.name], yolo, pictures,
-            threshold=manifest.defaults["mark_threshold"] * _WEAK, iou=yolo11_seg.IOU_LIMIT,
+            threshold=manifest.defaults["mark_threshold"] * WEAK, iou=yolo11_seg.IOU_LIMIT,
         ):  # fmt: skip
             yield runtime, found
     del yolo

@@ -31,8 +31,8 @@ class _Weights(NamedTuple):
     uneven: float  # log1p of how far the ink's colours lie from their median, in CIELAB
 
 
-# A logistic regression on what YOLO saw on generated scenes and on photos of the training split,
-# most of them with a mark of a plain pen: 1811 candidates, 37 % of them drawn.
+# A logistic regression on what the demo's YOLO saw on generated scenes and on photos of the
+# training split, most of them with a mark by benchmarks/pen.py: 1811 candidates, 37 % drawn.
 _WEIGHTS = _Weights(score=0.68, whole=0.33, heat=1.36, uneven=-0.34)
 # arrow, circle, cross, dot, line, tick, other: YOLO is less sure of thin marks than it could be
 _KINDS = (0.48, -0.94, -0.74, -1.02, -0.11, -0.05, -1.09)

@@ -20,8 +20,12 @@ from markcut.parameters import Parameters
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
-_WEAK = 0.5  # of the mark threshold: from here on a detection is worth a nearer look
-_WINDOWS = 6  # nearer looks at one picture, unless the bundle says otherwise
+WEAK = 0.5
+"""Of the mark threshold: YOLO's score from which a detection is listened to."""
+
+WINDOWS = 6
+"""Nearer looks at one picture, unless the bundle says otherwise."""
+
 _IMAGE = MARKED_OBJECT.inputs[0].name
 
 
@@ -81,7 +85,7 @@ def find_marks(
     ``detect`` runs YOLO on one more view (1, 640, 640, 3).
     """
     height, width = picture.shape[:2]
-    threshold = asked.mark_threshold * _WEAK
+    threshold = asked.mark_threshold * WEAK
     with clock.stage("marks"):
         seen = _detections(whole, placed(height, width, YOLO_SIDE), threshold)
         windows = crop_windows(
@@ -90,7 +94,7 @@ def find_marks(
             height=height,
             width=width,
             heat_threshold=defaults["heat_threshold"],
-            max_windows=int(defaults.get("max_windows", _WINDOWS)),
+            max_windows=int(defaults.get("max_windows", WINDOWS)),
         )
     nearer: list[Detection] = []
     for window in windows:

@@ -313,7 +313,7 @@ def test_a_mark_seen_twice_is_one_and_the_finer_look_gives_its_ink() -> None:
     found = only(merge(picture, whole, crop, COLD, threshold=0.3, max_marks=8))
     assert KINDS[found.kind] == "tick"
     alone = only(merge(picture, [], crop, COLD, threshold=0.1, max_marks=8))
-    assert found.score >= alone.score
+    assert found.score == alone.score  # the whole is too large to show thin ink
     assert np.array_equal(found.ink, alone.ink)
     assert iou(full(found, ink), ink) > 0.85
     ys, xs = np.nonzero(full(found, ink))
