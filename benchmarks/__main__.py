@@ -17,6 +17,7 @@ from markcut_client.errors import ClientError
 COMMANDS = {
     "accuracy": "marks, points and objects against the exact truth of held-out scenes",
     "marks": "plain marks on real photos: found or not, and nothing where none is",
+    "calibrate": "what each clue to a mark counts for a bundle's networks, and the threshold",
     "fidelity": "a bundle's answers beside those of the upstream projects, or of another bundle",
     "latency": "time and memory of the whole chain, runtimes side by side",
 }

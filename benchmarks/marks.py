@@ -18,7 +18,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
 from benchmarks.figures import confusion, figures
 from benchmarks.judging import PictureOutcome, judge
-from benchmarks.pen import pen_drawn
+from benchmarks.pen import Picture, pen_drawn
 from benchmarks.progress import progress
 from benchmarks.worst import WorstCases
 from markcut.contracts import KINDS
@@ -33,7 +33,7 @@ Every photo is asked about once as it is, and once with each kind of mark drawn 
 opaque stroke as the pen of a picture program leaves it, anywhere, 4 to 14 pixels wide, in one of
 the colours that people take. The generated scenes of `accuracy` are harder and judge objects too;
 here the pictures are real, and the marks are drawn by code that no network was trained on. (The
-few weights of markcut.belief were fitted with such marks too, on the photos that training takes.)
+few weights that `calibrate` fits see such marks too, on the photos that training takes.)
 Of --photos (and of the photos in installed packages) only those are taken that training with the
 same folder leaves out; --all takes every one, for a folder that no training saw.
 
@@ -103,12 +103,21 @@ def run(options: argparse.Namespace) -> int:
 def scenes(photos: PhotoPool, *, seed: int) -> Iterator[Scene]:
     """Every photo as it is, then with one mark of every kind; the same seed draws the same."""
     for index in range(len(photos)):
-        clean = photos[index]
-        nothing = np.zeros(clean.shape[:2], np.int32)
-        bare = Scene(clean, clean, nothing, (), (), "photo", seed, {"photo": str(index)})
-        yield bare
-        for number, kind in enumerate(KINDS):
-            picture, mark = pen_drawn(np.random.default_rng((seed, index, number)), clean, kind)
+        yield from drawn_on(photos[index], (None, *KINDS), seed=(seed, index), name=str(index))
+
+
+def drawn_on(
+    photo: Picture, kinds: Sequence[str | None], *, seed: tuple[int, ...], name: str
+) -> Iterator[Scene]:
+    """``photo`` with one mark of each of ``kinds`` (None: as it is), called ``name`` in notes."""
+    nothing = np.zeros(photo.shape[:2], np.int32)
+    bare = Scene(photo, photo, nothing, (), (), "photo", seed[0], {"photo": name})
+    for kind in kinds:
+        if kind is None:
+            yield bare
+        else:
+            rng = np.random.default_rng((*seed, KINDS.index(kind)))
+            picture, mark = pen_drawn(rng, photo, kind)
             yield replace(bare, picture=picture, marks=(mark,))
 
 

@@ -26,6 +26,7 @@ from benchmarks.upstream_networks import (
     quiet_ultralytics,
 )
 from markcut import rle
+from markcut.belief import weights
 from markcut.chain import WEAK, WINDOWS
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG
@@ -168,8 +169,8 @@ class UpstreamEngine:
                 nearer += self.yolo.detect(pixels, window, threshold)
         with clock.stage("marks"):
             return merge(
-                pixels, seen, nearer, heat, threshold=self._asked.mark_threshold,
-                max_marks=self._asked.max_marks,
+                pixels, seen, nearer, heat, weights=weights(self._defaults),
+                threshold=self._asked.mark_threshold, max_marks=self._asked.max_marks,
             )  # fmt: skip
 
     def _objects(self, pixels: Picture, points: Points, clock: Clock) -> tuple[bytes, ...]:

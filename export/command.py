@@ -21,7 +21,6 @@ import argparse
 import copy
 import io
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.errors import ExportError
+from export.defaults import read_defaults
 from export.precision import command as precision
 from export.tool_versions import tool_versions
 from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
 
 PROMPTS = ("annotated",)
 """Prompts of a bundle whose maker names none: what the original tool asked for."""
-
-DEFAULTS: Mapping[str, float] = {"mark_threshold": 0.25, "heat_threshold": 0.5}
-"""Parameters of a bundle whose maker names none."""
 
 LICENCE = (
     "AGPL-3.0, through the weights of the marks' segmenter, which were trained and exported with "
@@ -101,6 +97,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a parameter that the bundle brings along, such as mark_threshold=0.3; repeatable",
     )  # fmt: skip
     parser.add_argument(
+        "--defaults", type=Path, metavar="FILE",
+        help="many of them: an object of JSON, such as `python -m benchmarks calibrate` writes",
+    )  # fmt: skip
+    parser.add_argument(
         "--licence", default=LICENCE, metavar="TEXT", help="what the manifest says about licences"
     )
 
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     prompts = tuple(options.prompt or PROMPTS)
-    defaults = _defaults(options.default)
+    defaults = read_defaults(options.defaults, options.default)
     _check_early(options, prompts=prompts, defaults=defaults)
     console = Console(stderr=True, highlight=False)
     parts = _Parts()
@@ -278,18 +278,3 @@ def _check_early(
         sizes=dict(SIZES),
     )
     parse_manifest(_manifest(options, draft, prompts=prompts, defaults=defaults).to_json())
-
-
-def _defaults(given: list[str]) -> dict[str, float]:
-    defaults = dict(DEFAULTS)
-    for text in given:
-        name, _, value = text.partition("=")
-        try:
-            defaults[name] = float(value)
-        except ValueError:
-            defaults[name] = math.nan
-        if not math.isfinite(defaults[name]):
-            raise ExportError(
-                f"--default: got {text!r}, expected NAME=NUMBER, such as mark_threshold=0.3"
-            )
-    return defaults

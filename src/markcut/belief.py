@@ -7,52 +7,79 @@ has to say about the place, and how even the ink's colour is, for a pen has one 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.contracts import KINDS
 from markcut.geometry import Picture
+from markcut.manifest_fields import wrong
+
+CLUES = ("score", "whole", "heat", "spread")
+NAMES = tuple(f"belief_{name}" for name in (*CLUES, *KINDS))
+"""Names of the weights among a bundle's defaults: of the clues, then of the kinds."""
 
 _UNSEEN = 0.01  # score of what no look at the whole picture shows
+_CERTAIN = 30.0  # log-odds, beyond which nothing changes
 _HEAT_ROOM = 2  # cells of the heat map around a mark's box: heat follows ink loosely
 _CORE = 12  # pixels off the ink's soft rim that it takes to judge it by them
 _SAMPLE = 4096  # pixels that are looked at
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
-class _Weights(NamedTuple):
-    """What the clues count, in log-odds."""
+@dataclass(frozen=True)
+class Clues:
+    """What is known of one candidate for a mark."""
 
-    score: float  # logit of the surest look's score
-    whole: float  # logit of the score in the surest look at the whole picture
-    heat: float  # the heat map's largest value at the mark, 0..1
-    uneven: float  # log1p of how far the ink's colours lie from their median, in CIELAB
+    kind: int  # index into KINDS
+    score: float  # YOLO's in the surest of all looks, 0..1
+    whole: float | None  # YOLO's in the surest look at the whole picture; None: not seen there
+    heat: float  # :func:`heat_at`, 0..1
+    spread: float  # :func:`colour_spread`; 0 is the most even ink there can be
+
+    def values(self) -> tuple[float, float, float, float]:
+        """The clues but the kind, in the order of :data:`CLUES`, as the regression takes them."""
+        whole = _UNSEEN if self.whole is None else self.whole
+        return _logit(self.score), _logit(whole), self.heat, math.log1p(self.spread)
 
 
-# A logistic regression on what the demo's YOLO saw on generated scenes and on photos of the
-# training split, most of them with a mark by benchmarks/pen.py: 1811 candidates, 37 % drawn.
-_WEIGHTS = _Weights(score=0.68, whole=0.33, heat=1.36, uneven=-0.34)
-# arrow, circle, cross, dot, line, tick, other: YOLO is less sure of thin marks than it could be
-_KINDS = (0.48, -0.94, -0.74, -1.02, -0.11, -0.05, -1.09)
+@dataclass(frozen=True)
+class Weights:
+    """What the clues count, in log-odds: a logistic regression."""
+
+    clues: tuple[float, ...]  # in the order of CLUES
+    kinds: tuple[float, ...]  # in the order of KINDS
 
 
-def belief(kind: int, score: float, whole: float | None, heat: float, spread: float) -> float:
-    """The probability, 0..1, that a mark of ``kind`` (index into KINDS) was drawn.
+def weights(defaults: Mapping[str, float]) -> Weights | None:
+    """The weights among a bundle's ``defaults``; None for a bundle without any.
 
-    ``score`` and ``whole`` are YOLO's in the surest of all looks and in the surest one at the
-    whole picture (None: not seen there), 0..1; ``heat`` is :func:`heat_at`, ``spread``
-    :func:`colour_spread`. It falls as ``spread`` grows: 0 gives the most it can be.
+    Raises :class:`~markcut.errors.BundleError` where some of :data:`NAMES` are there, not all.
     """
-    clues = (
-        _logit(score),
-        _logit(_UNSEEN if whole is None else whole),
-        heat,
-        float(np.log1p(spread)),
-    )
-    odds = float(np.dot(clues, _WEIGHTS)) + _KINDS[kind]
-    return float(np.float32(1 / (1 + np.exp(-odds))))  # as it goes over every wire
+    there = [name for name in NAMES if name in defaults]
+    if not there:
+        return None
+    for name in NAMES:
+        if name not in defaults:
+            raise wrong("defaults", there, f"{name!r} with them, or none of the belief_ numbers")
+    values = tuple(defaults[name] for name in NAMES)
+    return Weights(values[: len(CLUES)], values[len(CLUES) :])
+
+
+def belief(clues: Clues, weighed: Weights | None) -> float:
+    """How sure it is, 0..1, that the mark was drawn.
+
+    A probability by ``weighed``; without them, YOLO's word is all that counts: its score.
+    """
+    if weighed is None:
+        return clues.score
+    odds = float(np.dot(clues.values(), weighed.clues)) + weighed.kinds[clues.kind]
+    odds = min(max(odds, -_CERTAIN), _CERTAIN)
+    return float(np.float32(1 / (1 + math.exp(-odds))))  # as it goes over every wire
 
 
 def heat_at(
@@ -88,4 +115,4 @@ def colour_spread(picture: Picture, ink: NDArray[np.bool_], origin: tuple[int, i
 
 def _logit(share: float) -> float:
     share = min(max(share, _UNSEEN), 1 - _UNSEEN)
-    return float(np.log(share / (1 - share)))
+    return math.log(share / (1 - share))

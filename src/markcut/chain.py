@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from markcut.belief import weights
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
 from markcut.erasing import without_ink
@@ -110,6 +111,7 @@ def find_marks(
             seen,
             nearer,
             heatmap[0],
+            weights=weights(defaults),
             threshold=asked.mark_threshold,
             max_marks=asked.max_marks,
         )

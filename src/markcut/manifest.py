@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from markcut.belief import weights
 from markcut.contracts import KINDS, MODELS, STAGES
 from markcut.manifest_fields import (
     MANIFEST,
@@ -252,6 +253,7 @@ def _check_defaults(defaults: Mapping[str, float]) -> None:
         if not math.isfinite(value) or (name.endswith("_threshold") and not 0 <= value <= 1):
             wanted = "a number in 0..1" if name.endswith("_threshold") else "a finite number"
             raise wrong(f"defaults.{name}", value, wanted)
+    weights(defaults)
 
 
 def _provenance(raw: object) -> Provenance:

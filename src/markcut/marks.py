@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from markcut.arrow import has_head
-from markcut.belief import belief, colour_spread, heat_at
+from markcut.belief import Clues, Weights, belief, colour_spread, heat_at
 from markcut.contracts import KINDS, YOLO_SIDE
 from markcut.geometry import Picture, Window
 from markcut.ink import refine_ink, trimmed
@@ -46,6 +46,7 @@ class Mark:
     box: NDArray[np.float32]  # (4,) xyxy of the ink, pixels of the picture
     ink: NDArray[np.bool_]  # (bh, bw), at least one pixel true
     origin: tuple[int, int]  # x0, y0
+    clues: Clues | None = None  # to the score
 
     def full_ink(self, height: int, width: int) -> NDArray[np.bool_]:
         """The ink in an array (height, width): the picture's size."""
@@ -78,13 +79,15 @@ def merge(
     crops: Sequence[Detection],
     heatmap: NDArray[np.float32],
     *,
+    weights: Weights | None,
     threshold: float,
     max_marks: int,
 ) -> list[Mark]:
     """The marks that ``whole`` and ``crops`` show together, at most ``max_marks``.
 
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
-    also far below ``threshold``, which a mark's score must reach; ``heatmap`` (s, s) is CLIPSeg's.
+    also far below ``threshold``, which a mark's score must reach; ``heatmap`` (s, s) is CLIPSeg's,
+    ``weights`` say what the clues to a score count.
     The same mark seen several times counts once: all looks vote for its kind, the finest that
     has all of it gives the ink, which tells arrows from lines. Ordered by score, equal ones from
     left to right.
@@ -97,17 +100,17 @@ def merge(
     for group in groups[: _CANDIDATES * max_marks]:
         heat = heat_at(heatmap, group.best.box, height=height, width=width)
         distant = group.score if blurred else group.score_from((0, 0, width, height))
-        seen_so = (group.kind, group.score, distant, heat)
-        if belief(*seen_so, 0.0) < threshold:  # whatever its ink, which takes time, looks like
+        clues = Clues(group.kind, group.score, distant, heat, spread=0.0)
+        if belief(clues, weights) < threshold:  # whatever its ink, which takes time, looks like
             continue
         ink, (x, y) = _ink(picture, group.pieces())
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
-        spread = colour_spread(picture, ink, (x, y))
-        score = belief(*seen_so, spread)
+        clues = replace(clues, spread=colour_spread(picture, ink, (x, y)))
+        score = belief(clues, weights)
         if score >= threshold:
             box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
-            marks.append(Mark(_kind(group.kind, ink), score, box, ink, (x, y)))
+            marks.append(Mark(_kind(group.kind, ink), score, box, ink, (x, y), clues))
     marks.sort(key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
     return marks[:max_marks]
 

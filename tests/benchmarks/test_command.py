@@ -27,6 +27,9 @@ def test_help(words: list[str], taught: str, capsys: pytest.CaptureFixture[str])
     ("words", "said"),
     [
         (["accuracy", "--bundle", "nowhere"], "got nothing, expected a bundle's folder"),
+        (["calibrate", "--bundle", "nowhere"], "got nothing, expected a bundle's folder"),
+        (["calibrate", "--plain", "-1"], "--plain: got -1, expected 0 or more"),
+        (["calibrate", "--seed", "99999"], "--seed: got 99999, expected a smaller number"),
         (["latency", "--bundle", "nowhere"], "got nothing, expected a bundle's folder"),
         (["accuracy", "--sizes", "small,huge"], "expected some of small,medium,large"),
         (["accuracy", "--scenes", "0"], "--scenes: got 0, expected 1 or more"),

@@ -203,6 +203,8 @@ def test_a_bundle_that_is_off_beside_upstream_is_not_published(
         (["--prompt", ""], "prompts[0]: got"),
         (["--precision", "int4"], "--precision: got 'int4', expected one of fp32, fp16, bf16"),
         (["--precision", "int8", "--scenes", "0"], "--scenes: got 0, expected at least 1"),
+        (["--default", "belief_dot=2"], "expected 'belief_score' with them, or none of"),
+        (["--defaults", "none.json"], "--defaults: none.json cannot be read"),
         (["--default", "mark_threshold=2"], "defaults.mark_threshold: got 2.0"),
         (["--default", "mark_threshold=nan"], "--default: got 'mark_threshold=nan', expected"),
         (["--default", "mark_threshold"], "--default: got 'mark_threshold', expected NAME=NUMBER"),

@@ -1,28 +1,53 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from markcut.belief import belief, colour_spread, heat_at
+from markcut.belief import NAMES, Clues, Weights, belief, colour_spread, heat_at, weights
+from markcut.contracts import KINDS
+from markcut.errors import BundleError
 
 RNG = np.random.default_rng(0)
 RED = (220, 30, 40)
 
 
+WEIGHTS = Weights((0.7, 0.3, 1.4, -0.3), (0.5, -0.9, -0.7, -1.0, -0.1, 0.0, -1.1))
+MIDDLING = Clues(kind=3, score=0.5, whole=0.4, heat=0.5, spread=5.0)
+DEFAULTS = dict.fromkeys(NAMES, 0.5)
+
+
 def test_every_clue_counts_in_its_direction() -> None:
-    middling = belief(3, 0.5, 0.4, 0.5, 5.0)
+    middling = belief(MIDDLING, WEIGHTS)
     assert 0 < middling < 1
-    for surer in (
-        belief(3, 0.6, 0.4, 0.5, 5.0), belief(3, 0.5, 0.5, 0.5, 5.0), belief(3, 0.5, 0.4, 0.9, 5.0),
-        belief(3, 0.5, 0.4, 0.5, 1.0),
-    ):  # fmt: skip
-        assert surer > middling
-    assert belief(3, 0.5, None, 0.5, 5.0) < middling
+    for better in ({"score": 0.6}, {"whole": 0.5}, {"heat": 0.9}, {"spread": 1.0}, {"kind": 0}):
+        assert belief(replace(MIDDLING, **better), WEIGHTS) > middling  # type: ignore[arg-type]
+    assert belief(replace(MIDDLING, whole=None), WEIGHTS) < middling
+
+
+def test_without_weights_the_score_is_all_that_counts() -> None:
+    assert belief(MIDDLING, None) == 0.5
+    assert weights({"mark_threshold": 0.3}) is None
 
 
 @pytest.mark.parametrize("score", [0.0, 1e-9, 1.0])
-def test_certain_scores_stay_finite(score: float) -> None:
-    assert 0 < belief(3, score, score, 0.0, 1e6) < 1
+@pytest.mark.parametrize("times", [1.0, 1e9, -1e300])
+def test_certain_scores_and_wild_weights_stay_finite(score: float, times: float) -> None:
+    clues = Clues(3, score, score, 0.0, 1e6)
+    wild = Weights(tuple(times * w for w in WEIGHTS.clues), WEIGHTS.kinds)
+    assert 0 <= belief(clues, wild) <= 1
+    assert 0 < belief(clues, WEIGHTS) < 1
+
+
+def test_a_bundle_has_all_weights_or_none() -> None:
+    found = weights({**DEFAULTS, "belief_dot": 2.0, "mark_threshold": 0.3})
+    assert found is not None
+    assert found.clues == (0.5,) * 4
+    assert found.kinds[KINDS.index("dot")] == 2.0
+    del DEFAULTS["belief_heat"]
+    with pytest.raises(BundleError, match="'belief_heat' with them"):
+        weights(DEFAULTS)
 
 
 def test_heat_is_looked_up_where_the_mark_is() -> None:

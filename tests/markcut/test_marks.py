@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import cv2
@@ -8,13 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from markcut import marks as marks_module
+from markcut.belief import Weights
 from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
 from markcut.geometry import Placement, Window, letterbox
 from markcut.ink import refine_ink
-from markcut.marks import Detection, Mark, crop_windows, detections, ink_with_margin, merge
+from markcut.marks import Detection, Mark, crop_windows, detections, ink_with_margin
 from tests.markcut.drawn import Mask, Picture, ellipse, loop, mark, scene, strokes
 
 Outputs = dict[str, NDArray[Any]]
+WEIGHTS = Weights((0.68, 0.33, 1.36, -0.34), (0.48, -0.94, -0.74, -1.02, -0.11, -0.05, -1.09))
+merge = partial(marks_module.merge, weights=WEIGHTS)
 COLD = np.zeros((352, 352), np.float32)
 
 

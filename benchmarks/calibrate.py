@@ -1,0 +1,235 @@
+"""``python -m benchmarks calibrate``: what each clue to a mark counts, for a bundle's networks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import report
+from benchmarks.arguments import add_common, at_least, check_common
+from benchmarks.candidates import Candidate, Looker, Seen
+from benchmarks.errors import BenchmarkError
+from benchmarks.facts import facts
+from benchmarks.marks import drawn_on
+from benchmarks.progress import progress
+from markcut.belief import CLUES, NAMES, Weights, belief, weights
+from markcut.contracts import KINDS
+from training.scenes import Scene, generate
+from training.scenes.photos import PhotoFolderError, PhotoPool
+from training.seeds import TRAINING_SEEDS
+
+_EXPLANATION = """
+How sure a mark is depends on YOLO's score and on four more clues (markcut.belief): its score in a
+look at the whole picture, CLIPSeg's heat at the place, how even the ink's colour is, and the kind.
+How much each of them counts depends on the networks, so that it belongs to a bundle: this command
+lets the bundle's networks look at generated scenes and at photos with plain marks on them, and
+fits a logistic regression to which candidates were drawn. A bundle without these numbers goes by
+YOLO's score alone.
+
+Of --photos (and of the photos in installed packages) only those are taken that training with the
+same folder takes too; `accuracy` and `marks` judge by the others.
+
+The table shows, for several thresholds, which part of the marks is found and how many false ones
+come per picture, with the clues (each half of the pictures judged by weights of the other half)
+and by YOLO's score alone.
+
+Under --out: defaults.json, which `python -m export bundle --defaults` takes: the weights, and the
+threshold at which recall and precision have the largest harmonic mean; calibrate.md (the table);
+calibrate.json (the last line of standard output, indented).
+
+Example: python -m benchmarks calibrate --bundle my_bundle --photos my_photos
+"""
+_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 15))
+_SEEDS_PER_SET = 100_000
+_SIDE = 1024  # pixels of a photo's longer side, at most
+_KINDS_PER_PHOTO = 2
+_LEAST = 20  # candidates, drawn ones and others, below which nothing can be fitted
+_RIDGE = 1.0  # scikit-learn's C: hundreds of candidates, eleven weights
+
+Rows = NDArray[np.float64]  # (n, number of NAMES)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``calibrate``."""
+    parser.epilog = _EXPLANATION
+    add_common(parser, name="calibrate")
+    parser.add_argument(
+        "--runtime", default="auto", help="auto, onnxruntime or openvino (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=400, metavar="N",
+        help="generated scenes to look at (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plain", type=int, default=80, metavar="N",
+        help="photos to look at: as they are, and with two kinds of marks (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="another number, other scenes and marks"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look, fit, print and write; 0."""
+    check_common(options)
+    for name, least in (("scenes", 0), ("plain", 0), ("seed", 0)):
+        at_least(options, name, least)
+    asked = _pictures(options)
+    about = facts(options.bundle)
+    report.prepare(options.out)
+    total = options.scenes + options.plain * (1 + _KINDS_PER_PHOTO)
+    seen: list[Seen] = []
+    with Looker(options.bundle, runtime=options.runtime, threads=options.threads) as looker:
+        known = weights(looker.defaults)
+        with progress("pictures", total) as advance:
+            for scene in asked:
+                seen.append(looker.look(scene))
+                advance()
+    fitted = fit([c for one in seen for c in one.candidates])
+    table = thresholds(seen, halves(seen))
+    result = {
+        "benchmark": "calibrate",
+        **about,
+        "pictures": len(seen),
+        "marks": sum(one.marks for one in seen),
+        "candidates": sum(len(one.candidates) for one in seen),
+        "seed": options.seed,
+        "defaults": {**named(fitted), "mark_threshold": best(table)},
+        "before": None if known is None else named(known),
+        "thresholds": table,
+    }
+    text = markdown(result)
+    report.write(
+        options.out,
+        {
+            "calibrate.md": f"# What the clues count\n\n{text}\n".encode(),
+            "calibrate.json": report.pretty(result),
+            "defaults.json": report.pretty(result["defaults"]),
+        },
+    )
+    if not options.json:
+        print(text)
+    print(report.one_line(result))
+    return 0
+
+
+def fit(candidates: Sequence[Candidate], *, least: int = _LEAST) -> Weights:
+    """The weights under which ``candidates`` were drawn or not most probably.
+
+    Raises BenchmarkError for fewer than ``least`` of either.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    drawn = np.array([c.drawn for c in candidates], np.bool_)
+    if min(drawn.sum(), (~drawn).sum()) < least:
+        raise BenchmarkError(
+            f"the networks saw {drawn.sum()} drawn marks and {(~drawn).sum()} others, and "
+            f"{least} of both are needed; ask for more --scenes, or train them first"
+        )
+    model = LogisticRegression(C=_RIDGE, fit_intercept=False, max_iter=10_000)
+    values = model.fit(_rows(candidates), drawn).coef_[0].round(3).tolist()
+    return Weights(tuple(values[: len(CLUES)]), tuple(values[len(CLUES) :]))
+
+
+def named(fitted: Weights) -> dict[str, float]:
+    """Weights as a bundle's defaults have them."""
+    return dict(zip(NAMES, (*fitted.clues, *fitted.kinds), strict=True))
+
+
+def halves(seen: Sequence[Seen]) -> list[Weights]:
+    """For every picture weights that were fitted on the other half of the pictures."""
+    parts = [[c for one in seen[half::2] for c in one.candidates] for half in (0, 1)]
+    other = [fit(part, least=1) for part in reversed(parts)]
+    return [other[index % 2] for index in range(len(seen))]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    drawn: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+    def at(self, threshold: float, marks: int, pictures: int) -> dict[str, float]:
+        kept = self.scores >= threshold
+        found = int((kept & self.drawn).sum())
+        false = int(kept.sum()) - found
+        return {
+            "recall": found / max(marks, 1),
+            "false_per_picture": false / max(pictures, 1),
+            "f1": 2 * found / max(marks + int(kept.sum()), 1),
+        }
+
+
+def thresholds(seen: Sequence[Seen], by: Sequence[Weights | None]) -> list[dict[str, Any]]:
+    """Recall, false marks per picture and F1 for a row of thresholds; ``by`` weighs picture k."""
+    marks = sum(one.marks for one in seen)
+    pairs = [(c, w) for one, w in zip(seen, by, strict=True) for c in one.candidates]
+    drawn = np.array([c.drawn for c, _ in pairs], np.bool_)
+    judged = {
+        "clues": _Judged(drawn, np.array([belief(c.clues, w) for c, w in pairs])),
+        "score": _Judged(drawn, np.array([c.clues.score for c, _ in pairs])),
+    }
+    return [
+        {"threshold": t, **{name: one.at(t, marks, len(seen)) for name, one in judged.items()}}
+        for t in _THRESHOLDS
+    ]
+
+
+def best(table: Sequence[Mapping[str, Any]]) -> float:
+    """The threshold whose F1 with the clues is largest."""
+    return float(max(table, key=lambda row: row["clues"]["f1"])["threshold"])
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table of thresholds, the weights and what was looked at."""
+    keys = ("recall", "false_per_picture", "f1")
+    head = ("threshold", "recall", "false / picture", "F1", "score alone: recall", "false", "F1")
+    rows = [
+        [f"{row['threshold']:.2f}", *(f"{row[w][k]:.3f}" for w in ("clues", "score") for k in keys)]
+        for row in result["thresholds"]
+    ]
+    seen = (
+        f"{result['candidates']} candidates in {result['pictures']} pictures with "
+        f"{result['marks']} marks. {report.machine_line(result)}."
+    )
+    weighed = [[name, f"{value:g}"] for name, value in result["defaults"].items()]
+    return "\n\n".join(
+        [
+            report.table(head, rows),
+            report.table(("default", "value"), weighed),
+            seen,
+        ]
+    )
+
+
+def _rows(candidates: Iterable[Candidate]) -> Rows:
+    """One row per candidate: its clues, and a 1 for its kind."""
+    kinds = np.eye(len(KINDS))
+    return np.array([[*c.clues.values(), *kinds[c.clues.kind]] for c in candidates])
+
+
+def _pictures(options: argparse.Namespace) -> Iterator[Scene]:
+    """Scenes, then photos; a wrong folder is told now, not when the first is asked for."""
+    try:
+        photos = PhotoPool.load(options.photos, split="train")
+        plain = PhotoPool.load(options.photos, split="train", max_side=_SIDE)
+    except PhotoFolderError as error:
+        raise BenchmarkError(f"--photos: {error}") from None
+    last = len(TRAINING_SEEDS) - 1 - options.seed * _SEEDS_PER_SET  # training draws at random
+    if last < options.scenes:
+        raise BenchmarkError(f"--seed: got {options.seed}, expected a smaller number")
+
+    def made() -> Iterator[Scene]:
+        for index in range(options.scenes):
+            yield generate(TRAINING_SEEDS[last - index], photos=photos)
+        rng = np.random.default_rng(options.seed)
+        for index in range(options.plain):
+            kinds = [None, *rng.choice(KINDS, _KINDS_PER_PHOTO, replace=False).tolist()]
+            at = index % len(plain)
+            yield from drawn_on(plain[at], kinds, seed=(options.seed, 1, index), name=str(at))
+
+    return made()
