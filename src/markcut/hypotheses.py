@@ -25,10 +25,10 @@ _OUTSIDE = 0.25  # what is nearer to the loop, outside, shows what is not meant
 _GOOD = 0.5  # of the best score: where further points may lie
 
 # at: of the picture's diagonal, how far beyond an arrow's tip
-_BEYOND = (0.0, 0.006, 0.013, 0.026, 0.042)  # the second is the usual one
+_BEYOND = (0.0, 0.01, 0.016, 0.027, 0.042)  # the second is the usual one
 _FARTHEST = 0.06
 _SHAFT = 0.6  # of the arrow's length, from its tail
-_GROUND, _NO_GROUND = 0.3, 0.1  # shares of the ground that have a cell's colour
+_GROUND, _NO_GROUND = 0.2, 0.1  # shares of the ground that have a cell's colour
 
 # on: in sizes of the ink (its deviation plus its stroke)
 _CLOSE = 0.3  # cells this much farther than the nearest free one are as good
