@@ -20,9 +20,10 @@ from markcut_client.engine_options import (
 )
 from markcut_client.errors import ParameterError
 from markcut_client.extract_run import Run
-from markcut_client.output_folder import FORMATS, OutputFolder, check_writable_file
+from markcut_client.output_folder import FORMATS, OutputFolder
 from markcut_client.parameters import check_concurrency, request_parameters
 from markcut_client.picture_list import list_others, list_pictures, path_argument
+from markcut_client.whole_files import check_writable_file
 
 _DESCRIPTION = """\
 Finds the drawn marks on every picture, tells what each one is, and cuts out the object it means.
@@ -149,7 +150,13 @@ def _run(options: argparse.Namespace) -> int:
     check_concurrency(concurrency)
     with open_client(options) as client:
         outcomes = client.extract_many(map(str, pictures), concurrency=concurrency, **parameters)
-        this = Run(pictures, folder=folder, sheet=options.sheet, json_lines=options.json)
+        this = Run(
+            pictures,
+            folder=folder,
+            sheet=options.sheet,
+            json_lines=options.json,
+            overwrite=options.overwrite,
+        )
         with contextlib.closing(outcomes):
             return this.process(outcomes)
 

@@ -21,9 +21,10 @@ from markcut_client.errors import (
     ParameterError,
     PictureError,
 )
-from markcut_client.output_folder import OutputFolder, write_whole
+from markcut_client.output_folder import OutputFolder
 from markcut_client.outputs import png
 from markcut_client.results import Extraction
+from markcut_client.whole_files import InTheWayError, write_whole
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,11 +53,13 @@ class Run:
     folder: OutputFolder | None
     sheet: Path | None
     json_lines: bool
+    overwrite: bool  # the sheet; the folder knows for itself
     _rows: list[_Row] = field(default_factory=list, init=False)
     _failures: list[tuple[Path, str]] = field(default_factory=list, init=False)
     _cards: list[Image.Image] = field(default_factory=list, init=False)
     _done: int = field(default=0, init=False)
     _objects: int = field(default=0, init=False)
+    _has_sheet: bool = field(default=False, init=False)
 
     def process(self, outcomes: Iterable[Outcome]) -> int:
         """Everything that ``outcomes`` brings, and the summary; the exit status.
@@ -98,8 +101,8 @@ class Run:
         if isinstance(outcome, Extraction):
             try:
                 self._keep(index, outcome)
-            except PictureError as error:  # its pixels could not be had for the cut-outs
-                problem = str(error)
+            except (PictureError, InTheWayError) as error:
+                problem = str(error)  # no pixels for its cut-outs, or no names for its files
         else:
             problem = str(outcome)
         if problem:
@@ -132,7 +135,8 @@ class Run:
         if self.folder is not None:
             self.folder.finish()
         if self.sheet is not None and self._cards:
-            write_whole(self.sheet, png(arrange(self._cards)))
+            write_whole(self.sheet, png(arrange(self._cards)), overwrite=self.overwrite)
+            self._has_sheet = True
 
     def _sum_up(self, seconds: float) -> None:
         extracted = self._done - len(self._failures)
@@ -145,7 +149,7 @@ class Run:
             say(f"results are in {self.folder.folder}")
             for path in self.folder.leftovers():
                 say(f"left from an earlier run: {path}")
-        if self.sheet is not None and self._cards:
+        if self._has_sheet:
             more = extracted - len(self._cards)
             say(f"sheet: {self.sheet}" + (f", without the last {more} pictures" if more else ""))
         if self._failures:

@@ -1,21 +1,21 @@
-"""The files of a run: their names, and writing them whole or not at all."""
+"""The files of a run: their names, and which of them are written together."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-from PIL import Image
 
 from markcut_client.cutouts import Background
 from markcut_client.errors import OutputError
 from markcut_client.outputs import CocoAnnotations, labelme, png
+from markcut_client.prompted import Prompted
 from markcut_client.render import overlay
-from markcut_client.results import Extraction
+from markcut_client.results import Extraction, Segmented
+from markcut_client.whole_files import InTheWayError, make_writable, write_together
 
 Format = Literal["json", "coco", "labelme"]
 FORMATS: tuple[Format, ...] = ("json", "coco", "labelme")
@@ -51,29 +51,38 @@ class OutputFolder:
         self._with_overlay = with_overlay
         self._stems = distinct_stems(pictures)
         self._folded = {stem.casefold() for stem in self._stems}
+        self._overwrite = overwrite
         self._coco = CocoAnnotations()
+        self._has_coco_file: bool | None = None  # whether it is this run's; None: not tried yet
         make_writable(folder)
-        self._leftovers = self._refuse_or_list(pictures, overwrite)
+        self._leftovers = self._refuse_or_list(pictures)
 
     def write(self, index: int, extraction: Extraction) -> None:
-        """Write everything of picture ``index``."""
-        stem = self._stems[index]
-        for k, found in enumerate(extraction):
-            if found.area:
-                self._write_png(f"{stem}_{k}.png", found.cutout(background=self._background))
-        if self._with_overlay:
-            self._write_png(f"{stem}_overlay.png", overlay(extraction))
+        """Write everything of picture ``index``, or nothing.
+
+        Raises :class:`~markcut_client.whole_files.InTheWayError` where only this picture's files
+        cannot be written, and another :class:`OutputError` where no picture's can.
+        """
+        if self._format == "coco" and self._has_coco_file is None:
+            self._claim_coco_file()
+        self._write(self._files(self._stems[index], extraction))
         if self._format == "coco":
             self._coco.add(extraction)
-        elif self._format == "labelme":
-            self._write_json(f"{stem}.json", labelme(extraction, folder=self.folder))
-        else:
-            self._write_json(f"{stem}.json", extraction.to_json())
+
+    def write_prompted(self, index: int, found: Prompted) -> None:
+        """As :meth:`write`, of an answer to prompts."""
+        stem = self._stems[index]
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            yield f"{stem}.json", _json(found.to_json())
+            yield from self._cutouts(stem, found)
+
+        self._write(files())
 
     def finish(self) -> None:
         """Write what belongs to the run as a whole."""
-        if self._format == "coco":
-            self._write_json(COCO_FILE, self._coco.to_json())
+        if self._format == "coco" and self._has_coco_file is not False:
+            self._write_coco_file()
 
     def leftovers(self) -> list[Path]:
         """Files with a result's name that an earlier run left and this one did not replace."""
@@ -96,9 +105,13 @@ class OutputFolder:
             return stem if stem in self._folded else ""
         return ""
 
-    def _refuse_or_list(self, pictures: Sequence[Path], overwrite: bool) -> set[str]:
+    def _refuse_or_list(self, pictures: Sequence[Path]) -> set[str]:
         """Names of an earlier run's files, which this run may replace."""
-        there = [name for name in sorted(os.listdir(self.folder)) if self._owner(name)]
+        there = [
+            name
+            for name in sorted(os.listdir(self.folder))
+            if self._owner(name) and not (self.folder / name).is_dir()
+        ]
         sources = {path.resolve() for path in pictures}
         for name in there:
             if (self.folder / name).resolve() in sources:
@@ -106,7 +119,7 @@ class OutputFolder:
                     f"{self.folder / name}: a result may take this name, and it is one of the "
                     "pictures; name another folder with --out"
                 )
-        if there and not overwrite:
+        if there and not self._overwrite:
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
             raise OutputError(
                 f"{self.folder / there[0]}{more}: there already, from an earlier run; "
@@ -114,54 +127,40 @@ class OutputFolder:
             )
         return set(there)
 
-    def _write_json(self, name: str, content: dict[str, Any]) -> None:
-        text = json.dumps(content, indent=1, allow_nan=False)
-        self._write(name, text.encode() + b"\n")
+    def _files(self, stem: str, extraction: Extraction) -> Iterator[tuple[str, bytes]]:
+        if self._format == "labelme":
+            yield f"{stem}.json", _json(labelme(extraction, folder=self.folder))
+        elif self._format == "json":
+            yield f"{stem}.json", _json(extraction.to_json())
+        yield from self._cutouts(stem, extraction)
+        if self._with_overlay:
+            yield f"{stem}_overlay.png", png(overlay(extraction))
 
-    def _write_png(self, name: str, image: Image.Image) -> None:
-        self._write(name, png(image))
+    def _cutouts(self, stem: str, objects: Iterable[Segmented]) -> Iterator[tuple[str, bytes]]:
+        for index, one in enumerate(objects):
+            if one.area:
+                yield f"{stem}_{index}.png", png(one.cutout(background=self._background))
 
-    def _write(self, name: str, data: bytes) -> None:
-        write_whole(self.folder / name, data)
-        self._leftovers.discard(name)
+    def _write(self, files: Iterable[tuple[str, bytes]]) -> None:
+        self._leftovers -= set(write_together(self.folder, files, overwrite=self._overwrite))
 
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path`` and rename it: nobody ever sees half a file."""
-    part = path.with_name(f".{os.getpid()}.part")
-    try:
+    def _claim_coco_file(self) -> None:
+        """Write it before any picture's files, so that two runs do not share a folder."""
+        self._has_coco_file = False
         try:
-            with open(part, "wb") as file:
-                file.write(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+            self._write_coco_file()
+        except InTheWayError as error:
+            raise OutputError(str(error)) from None  # no picture could do without
+        self._has_coco_file = True
+
+    def _write_coco_file(self) -> None:
+        overwrite = self._overwrite or bool(self._has_coco_file)
+        files = [(COCO_FILE, _json(self._coco.to_json()))]
+        self._leftovers -= set(write_together(self.folder, files, overwrite=overwrite))
 
 
-def check_writable_file(path: Path, *, overwrite: bool) -> None:
-    """Raise :class:`OutputError` where ``path`` could not be written later."""
-    try:
-        if path.is_dir():
-            raise OutputError(f"{path}: got a folder, expected a file's name")
-        if path.exists() and not overwrite:
-            raise OutputError(f"{path}: there already; pass --overwrite or name another file")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
-    make_writable(path.parent)
-
-
-def make_writable(folder: Path) -> None:
-    """Make ``folder`` if need be, and prove that files can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.part"
-        probe.touch()
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{folder}: cannot be written ({reason}); name another folder") from None
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def distinct_stems(pictures: Sequence[Path]) -> list[str]:

@@ -6,8 +6,6 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from markcut_client.console import print_table, printable, say
 from markcut_client.cutouts import BACKGROUNDS
@@ -20,9 +18,8 @@ from markcut_client.engine_options import (
     naming_flags,
     open_client,
 )
-from markcut_client.errors import InferenceError, ParameterError, PictureError
-from markcut_client.output_folder import distinct_stems, make_writable, write_whole
-from markcut_client.outputs import png
+from markcut_client.errors import InferenceError, OutputError, ParameterError, PictureError
+from markcut_client.output_folder import OutputFolder
 from markcut_client.picture_list import path_argument
 from markcut_client.prompted import Prompted
 
@@ -38,7 +35,10 @@ files under --out, for a picture photo.jpg:
   photo.json          masks as COCO run lengths, boxes, areas, scores
   photo_0.png ...     the cut-out of every object, in their order
 
-exit status: 0 done, 1 the picture cannot be used or the engine failed on it, 2 wrong use.
+Files of an earlier run are replaced only with --overwrite, the picture never.
+
+exit status: 0 done, 1 the picture cannot be used, the engine failed on it or its files cannot be
+written, 2 wrong use.
 
 examples:
   markcut prompt photo.jpg --point 410,300
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
         check_engine_options(options)
         if options.background is not None and options.out is None:
             raise ParameterError("--background is about files: name their folder with --out DIR")
-        files = _files(options, len(objects))
+        folder = _open_folder(options)
         try:
             with open_client(options) as client:
                 found = client.prompt(
@@ -128,14 +128,12 @@ def run(options: argparse.Namespace) -> int:
         except (PictureError, InferenceError) as error:
             say(str(error))
             return 1
-    if files:
-        _write(files, found, options.background or "white")
-        say(f"results are in {options.out}")
+    status = 0 if folder is None else _write(folder, found)
     if options.json:
         print(json.dumps(found.to_json(), allow_nan=False))
     else:
         _print(found)
-    return 0
+    return status
 
 
 def _objects(prompts: Sequence[tuple[str, str]]) -> list[_Object]:
@@ -177,28 +175,28 @@ def _numbers(flag: str, text: str, lengths: tuple[int, ...], wanted: str) -> lis
     return numbers
 
 
-def _files(options: argparse.Namespace, count: int) -> list[Path]:
-    """The result's file and those of the cut-outs; none without ``--out``."""
+def _open_folder(options: argparse.Namespace) -> OutputFolder | None:
     if options.out is None:
-        return []
-    make_writable(options.out)
-    (stem,) = distinct_stems([options.picture])
-    names = [f"{stem}.json", *(f"{stem}_{index}.png" for index in range(count))]
-    files = [options.out / name for name in names]
-    for file in files:
-        if file.resolve() == options.picture.resolve():
-            raise ParameterError(f"{file}: a result would replace the picture; name another --out")
-        if file.exists() and not options.overwrite:
-            raise ParameterError(f"{file}: there already; pass --overwrite or another --out")
-    return files
+        return None
+    return OutputFolder(
+        options.out,
+        [options.picture],
+        background=options.background or "white",
+        overwrite=options.overwrite,
+    )
 
 
-def _write(files: Sequence[Path], found: Prompted, background: Any) -> None:
-    for file, one in zip(files[1:], found, strict=True):
-        if one.area:
-            write_whole(file, png(one.cutout(background=background)))
-    text = json.dumps(found.to_json(), allow_nan=False, indent=1) + "\n"
-    write_whole(files[0], text.encode())
+def _write(folder: OutputFolder, found: Prompted) -> int:
+    """Write the answer, which is printed all the same where it cannot be; the exit status."""
+    try:
+        folder.write_prompted(0, found)
+    except (OutputError, PictureError) as error:
+        say(str(error))
+        return 1
+    say(f"results are in {folder.folder}")
+    for path in folder.leftovers():
+        say(f"left from an earlier run: {path}")
+    return 0
 
 
 def _print(found: Prompted) -> None:

@@ -319,14 +319,52 @@ def test_debug_shows_where(run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch
 def test_disk_full(run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     photo("a.png")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise markcut_client.OutputError("o/a_0.png: cannot be written (No space left on device)")
 
-    monkeypatch.setattr("markcut_client.output_folder.write_whole", full)
+    monkeypatch.setattr("markcut_client.output_folder.write_together", full)
     done = run("extract", "a.png", "--out", "o")
     assert done.status == 1
     assert "No space left" in done.err
     assert "stopped after 0 of 1 pictures" in done.err
+
+
+def test_a_picture_whose_files_cannot_be_written(run: Run, photo: Any) -> None:
+    for name in "abc":
+        photo(f"{name}.png")
+    Path("o/b.json").mkdir(parents=True)
+    done = run("extract", "a.png", "b.png", "c.png", "--out", "o", "--overwrite", "--json")
+    assert done.status == 1
+    assert "2 pictures, 4 objects" in done.err
+    assert "b.png: o/b.json: cannot be written (a folder has this name)" in done.err
+    assert "left from an earlier run" not in done.err
+    assert json.loads(done.out.splitlines()[1])["error"].startswith("o/b.json: cannot")
+    assert sorted(p.name for p in Path("o").iterdir()) == [
+        "a.json", "a_0.png", "a_1.png", "b.json", "c.json", "c_0.png", "c_1.png",
+    ]  # fmt: skip
+
+
+def test_another_run_into_the_same_folder(run: Run, photo: Any) -> None:
+    photo("a.png")
+    answer = run.transport.infer
+
+    def infer(*request: Any) -> Any:
+        for name in ("o/a.json", "sheet.png"):
+            Path(name).write_text("theirs")
+        return answer(*request)
+
+    run.transport.infer = infer
+    done = run("extract", "a.png", "--out", "o", "--sheet", "sheet.png")
+    assert done.status == 1
+    assert "a.png: o/a.json: there already, another run wrote it meanwhile" in done.err
+    assert [path.name for path in Path("o").iterdir()] == ["a.json"]
+    photo("b.png")
+    Path("sheet.png").unlink()
+    done = run("extract", "b.png", "--sheet", "sheet.png")
+    assert done.status == 1
+    assert "sheet.png: there already" in done.err
+    assert "sheet: " not in done.err
+    assert Path("sheet.png").read_text() == "theirs"
 
 
 def test_version_and_help(run: Run) -> None:

@@ -157,7 +157,35 @@ def test_prompt(run: Any, server: Any, engine: Engine, photo: Any) -> None:
     assert "0, 0, 64, 48" in table.out
     again = run("prompt", "a.png", "--server", server.url, "--point", "1,2", "--out", "out")
     assert again.status == 2
-    assert "a.json: there already; pass --overwrite" in again.err
+    assert "a.json and 2 more: there already, from an earlier run; pass --overw" in again.err
+
+
+def test_prompt_over_an_earlier_run(run: Any, grpc_server: Any, photo: Any) -> None:
+    photo("a.png")
+    Path("o").mkdir()
+    Path("o/a_1.png").touch()
+    arguments = ("prompt", "a.png", "--server", grpc_server.url, "--point", "1,2", "--out", "o")
+    refused = run(*arguments)
+    assert refused.status == 2
+    assert "o/a_1.png: there already, from an earlier run" in refused.err
+    done = run(*arguments, "--overwrite")
+    assert done.status == 0, done.err
+    assert "left from an earlier run: o/a_1.png\n" in done.err
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_prompt_whose_files_cannot_be_written(
+    run: Any, grpc_server: Any, photo: Any, flags: tuple[str, ...]
+) -> None:
+    photo("a.png", size=(64, 48))
+    Path("o/a.json").mkdir(parents=True)
+    done = run(
+        "prompt", "a.png", "--server", grpc_server.url, "--point", "1,2", "--out", "o", *flags
+    )
+    assert done.status == 1
+    assert done.err == "markcut: o/a.json: cannot be written (a folder has this name)\n"
+    assert ('"bbox": [0, 0, 64, 48]' if flags else "0, 0, 64, 48") in done.out
+    assert [path.name for path in Path("o").iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize(

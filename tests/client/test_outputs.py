@@ -14,9 +14,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from markcut_client import Client, Extraction, OutputError
-from markcut_client import output_folder as module
-from markcut_client.output_folder import OutputFolder, check_writable_file, write_whole
+from markcut_client.output_folder import OutputFolder
 from markcut_client.outputs import coco, labelme
+from markcut_client.whole_files import InTheWayError
 
 
 @pytest.fixture
@@ -129,31 +129,50 @@ def test_unwritable_folders(photo: Any, tmp_path: Path) -> None:
     for folder in (file, file / "below"):
         with pytest.raises(OutputError, match=r"cannot be written .*name another folder"):
             OutputFolder(folder, [file])
-    with pytest.raises(OutputError, match="got a folder"):
-        check_writable_file(tmp_path, overwrite=True)
-    with pytest.raises(OutputError, match="there already"):
-        check_writable_file(file, overwrite=False)
-    check_writable_file(file, overwrite=True)
     assert names(tmp_path) == ["photo.png"]
 
 
-def test_nothing_is_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "result.json"
-    target.write_text("old")
+@pytest.mark.parametrize("format", ["json", "labelme"])
+def test_of_two_runs_at_once_one_has_a_picture(
+    extract: Any, photo: Any, tmp_path: Path, format: Any
+) -> None:
+    first, second, out = photo("a/x.png"), photo("b/x.png"), tmp_path / "out"
+    one, other = (OutputFolder(out, [path], format=format) for path in (first, second))
+    one.write(0, extract(first, kinds=("dot",)))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InTheWayError, match=r"x\.json: there already, another run wrote it mean"):
+        other.write(0, extract(second, kinds=("dot", "dot")))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    other.finish()
+    assert names(out) == ["x.json", "x_0.png"]
 
-    class FullDisk(io.BytesIO):
-        def write(self, data: Any) -> int:
-            raise OSError(28, "No space left on device")
 
-    def full(path: Path, mode: str) -> FullDisk:
-        path.touch()
-        return FullDisk()
+def test_of_two_runs_at_once_one_has_the_coco_file(
+    extract: Any, photo: Any, tmp_path: Path
+) -> None:
+    first, second, out = photo("x.png"), photo("y.png"), tmp_path / "out"
+    one, other = (OutputFolder(out, [path], format="coco") for path in (first, second))
+    one.write(0, extract(first))
+    with pytest.raises(OutputError, match=r"annotations\.json: there already") as raised:
+        other.write(0, extract(second))
+    assert not isinstance(raised.value, InTheWayError)  # no picture of that run can be kept
+    other.finish()
+    one.finish()
+    assert names(out) == ["annotations.json", "x_0.png", "x_1.png"]
+    assert len(json.loads((out / "annotations.json").read_text())["images"]) == 1
 
-    monkeypatch.setattr(module, "open", full, raising=False)
-    with pytest.raises(OutputError, match=r"result\.json: cannot be written \(No space left"):
-        write_whole(target, b"new")
-    assert names(tmp_path) == ["result.json"]
-    assert target.read_text() == "old"
+
+def test_a_folder_with_a_result_s_name(extract: Any, photo: Any, tmp_path: Path) -> None:
+    path, out = photo(), tmp_path / "out"
+    OutputFolder(out, [path]).write(0, extract(path, kinds=("dot",)))
+    before = (out / "photo.json").read_bytes()
+    (out / "photo_1.png").mkdir()
+    folder = OutputFolder(out, [path], overwrite=True)
+    with pytest.raises(InTheWayError, match=r"photo_1\.png: cannot be written \(a folder has"):
+        folder.write(0, extract(path))
+    assert names(out) == ["photo.json", "photo_0.png", "photo_1.png"]
+    assert (out / "photo.json").read_bytes() == before
+    assert folder.leftovers() == [out / "photo.json", out / "photo_0.png"]
 
 
 def test_odd_names(extract: Any, photo: Any, tmp_path: Path) -> None:
