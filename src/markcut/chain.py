@@ -86,12 +86,15 @@ def find_marks(
     ``detect`` runs YOLO on one more view (1, 640, 640, 3).
     """
     height, width = picture.shape[:2]
-    threshold = asked.mark_threshold * WEAK
+    # where to look again must not depend on what is asked: a lower threshold adds marks, and
+    # changes none of those that a higher one finds
+    usual = defaults["mark_threshold"] * WEAK
+    least = min(usual, asked.mark_threshold * WEAK)
     with clock.stage("marks"):
-        seen = _detections(whole, placed(height, width, YOLO_SIDE), threshold)
+        seen = _detections(whole, placed(height, width, YOLO_SIDE), least)
         windows = crop_windows(
             heatmap[0],
-            seen,
+            [detection for detection in seen if detection.score >= usual],
             height=height,
             width=width,
             heat_threshold=defaults["heat_threshold"],
@@ -104,7 +107,7 @@ def find_marks(
         with clock.stage("yolo11_seg_crops"):
             outputs = detect(view[None])
         with clock.stage("marks"):
-            nearer += _detections(outputs, placement, threshold)
+            nearer += _detections(outputs, placement, least)
     with clock.stage("marks"):
         return merge(
             picture,

@@ -9,7 +9,7 @@ A manifest of format 1::
                             "precision": "fp16", "arithmetic": "fp32", "kept_fp32": []}, ...},
      "prompts": ["annotated", ...],
      "conds": {"file": "conds.npy", "sha256": "...", "bytes": 123},
-     "defaults": {"mark_threshold": 0.25, "heat_threshold": 0.5, ...},
+     "defaults": {"mark_threshold": 0.25, "heat_threshold": 0.5, "belief_score": 0.7, ...},
      "provenance": {"checkpoints": {"clipseg": {"name": "...", "sha256": "..."}, ...},
                     "tools": {"torch": "..."}, "opset": 17},
      "verification": {...}}
@@ -20,13 +20,12 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from markcut.belief import weights
+from markcut.belief import NAMES, weights
 from markcut.contracts import KINDS, MODELS, STAGES
 from markcut.manifest_fields import (
     MANIFEST,
@@ -40,6 +39,7 @@ from markcut.manifest_fields import (
     read_json,
     wrong,
 )
+from markcut.parameters import MAX_MARKS, MAX_POINTS
 
 FORMAT = 1
 """The manifest format that this version reads and writes."""
@@ -51,10 +51,16 @@ SIZES = {"S": 16, "C": 8, "D": 1}
 """Sizes that a bundle fixes, and what each must be a multiple of (see ``contracts``)."""
 
 REQUIRED_DEFAULTS = ("mark_threshold", "heat_threshold")
-"""Defaults that every bundle sets; more may stand beside them."""
+"""Defaults that every bundle sets."""
+
+DEFAULTS: Mapping[str, tuple[int, int]] = {
+    "mark_threshold": (0, 1), "heat_threshold": (0, 1), "max_marks": (1, MAX_MARKS),
+    "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100),
+}  # fmt: skip
+"""What a bundle may set, and from what to what: whole numbers but for those in 0..1. The weights
+of :mod:`markcut.belief` may stand beside them."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _KEPT_LIMIT = 2000  # operations of one model
 _KEPT_LENGTH = 300  # characters of one operation's name
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -134,7 +140,7 @@ class Manifest:
     """Everything a bundle says about itself.
 
     ``prompts`` are texts, the default first; row k of the conds file is prompt k's vector.
-    ``defaults`` are finite floats by name; those called ``*_threshold`` lie in 0..1.
+    ``defaults`` are numbers by the names of :data:`DEFAULTS` and :mod:`markcut.belief`.
     ``verification`` is the exporter's report, kept as JSON. :func:`check_manifest` says whether
     the whole is sound; :func:`parse_manifest` calls it.
     """
@@ -248,11 +254,15 @@ def _check_defaults(defaults: Mapping[str, float]) -> None:
         if name not in defaults:
             raise wrong("defaults", list(defaults), f"a number called {name!r} among them")
     for name, value in defaults.items():
-        if not _IDENTIFIER.fullmatch(name):
-            raise wrong("defaults", name, "names that are lowercase identifiers")
-        if not math.isfinite(value) or (name.endswith("_threshold") and not 0 <= value <= 1):
-            wanted = "a number in 0..1" if name.endswith("_threshold") else "a finite number"
-            raise wrong(f"defaults.{name}", value, wanted)
+        if name in NAMES:
+            continue
+        if name not in DEFAULTS:
+            known = ", ".join((*DEFAULTS, "belief_..."))
+            raise wrong(f"defaults.{name}"[:80], value, f"one of the names {known}")
+        low, high = DEFAULTS[name]
+        if not low <= value <= high or (high > 1 and value != int(value)):
+            kind = "a whole number" if high > 1 else "a number"
+            raise wrong(f"defaults.{name}", value, f"{kind} from {low} to {high}")
     weights(defaults)
 
 

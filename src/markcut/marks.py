@@ -101,7 +101,8 @@ def merge(
         heat = heat_at(heatmap, group.best.box, height=height, width=width)
         distant = group.score if blurred else group.score_from((0, 0, width, height))
         clues = Clues(group.kind, group.score, distant, heat, spread=0.0)
-        if belief(clues, weights) < threshold:  # whatever its ink, which takes time, looks like
+        even = weights is None or not weights.rises_with_spread
+        if even and belief(clues, weights) < threshold:  # whatever its ink, which takes time, is
             continue
         ink, (x, y) = _ink(picture, group.pieces())
         if any(_doubles(mark, ink, (x, y)) for mark in marks):

@@ -41,6 +41,7 @@ WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 """What every feature adds to a candidate's score, by how the mark says what it means."""
 
 _INK_ONLY = 0.6  # IoU with the ink from which a mask is just the ink
+_WITHIN = 0.5  # part of a mask from which it is said to be inside of a loop
 _COMPARED = 128  # candidates are compared on a grid of about this side
 _EMPTY = -1e9  # score of what is no answer
 
@@ -125,8 +126,9 @@ def _reason(
 ) -> str:
     value = dict(zip(FEATURES, features.tolist(), strict=True))
     kind = "mark" if KINDS[mark.kind] == "other" else KINDS[mark.kind]
+    within = value["inside"] >= _WITHIN
     place = {
-        "round": f"inside the {kind}",
+        "round": f"inside the {kind}" if within else f"in the {kind} and far beyond it",
         "at": f"beyond the {kind}'s tip",
         "on": f"under the {kind}",
         "beside": f"beside the {kind}",

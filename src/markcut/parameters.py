@@ -70,7 +70,7 @@ def parse_parameters(
 
 def _integer(given: Mapping[str, object], name: str, default: int, *, low: int, high: int) -> int:
     if name not in given:
-        return min(max(default, low), high)
+        return default
     value = given[name]
     wanted = f"expected a whole number from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):

@@ -84,7 +84,7 @@ def parse_prompts(inputs: Arrays, side: int, *, height: int, width: int) -> Obje
     ``side`` is S. Raises :class:`~markcut.errors.InvalidInput`, whose field is the tensor: a
     missing or unknown one, another dtype or shape, no objects or too many, an unknown label, a
     point outside of the picture, a box without area, numbers that are none, an object that has
-    neither point nor box.
+    neither point nor box, or nothing but background points and no earlier mask either.
     """
     _check_shapes(inputs, side)
     coords, labels, boxes, earlier = (
@@ -97,6 +97,11 @@ def parse_prompts(inputs: Arrays, side: int, *, height: int, width: int) -> Obje
     for row in np.flatnonzero(~pointed & ~boxed):
         raise InvalidInput(
             _COORDS.name, f"object {row} has neither a point nor a box; give it one of them"
+        )
+    wanted = (labels == FOREGROUND).any(axis=1) | boxed | has_earlier
+    for row in np.flatnonzero(~wanted):
+        raise InvalidInput(
+            _COORDS.name, f"object {row}: give it a point that is on the object, or a box"
         )
     return ObjectPrompts(
         *_rows(coords, labels, boxes, boxed),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from markcut.belief import NAMES
 from markcut.bundle import FileEntry, Manifest, load_bundle, pack_conds, write_bundle
 from markcut.contracts import MODELS
 from markcut.errors import BundleError, InvalidInput
@@ -203,10 +204,27 @@ def kept(names: list[str]) -> Callable[[dict[str, Any]], Any]:
         (lambda m: m.update(prompts=[1]), "prompts[0]: got 1"),
         (lambda m: m.update(prompts="annotated"), "expected a list of texts"),
         (lambda m: m["defaults"].pop("mark_threshold"), "a number called 'mark_threshold'"),
-        (lambda m: m["defaults"].update(mark_threshold=1.5), "got 1.5, expected a number in 0..1"),
+        (
+            lambda m: m["defaults"].update(mark_threshold=1.5),
+            "got 1.5, expected a number from",
+        ),
         (lambda m: m["defaults"].update(mark_threshold="x"), 'got "x", expected a number'),
         (lambda m: m["defaults"].update(points=10**400), "a number that fits a float"),
-        (lambda m: m["defaults"].update({"No Name": 1}), 'defaults: got "No Name", expected names'),
+        (
+            lambda m: m["defaults"].update({"No Name": 1}),
+            "defaults.No Name: got 1.0, expected",
+        ),
+        (
+            lambda m: m["defaults"].update(mark_treshold=0.1),
+            "expected one of the names mark_",
+        ),
+        (
+            lambda m: m["defaults"].update(max_marks=0),
+            "0.0, expected a whole number from 1",
+        ),
+        (lambda m: m["defaults"].update(max_marks=2.5), "expected a whole number from 1 to 32"),
+        (lambda m: m["defaults"].update(belief_dot=1), "'belief_score' with them, or none"),
+        (lambda m: m["defaults"].update(dict.fromkeys(NAMES, 1e300)), "from -1000 to 1000"),
         (lambda m: m.update(provenance={}), "it has no 'checkpoints'"),
         (lambda m: m["provenance"].update(opset="17"), 'provenance.opset: got "17"'),
         (lambda m: m["provenance"]["tools"].update(torch=2), "provenance.tools.torch"),

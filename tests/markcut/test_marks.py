@@ -448,3 +448,35 @@ def test_every_row_the_network_has_at_twelve_megapixels() -> None:
     marks = merge(plain(ink), whole, [], COLD, threshold=0.3, max_marks=32)
     assert len(marks) == 4
     assert all(iou(full(m, ink), one) > 0.6 for m, (_, one) in zip(marks, inks, strict=False))
+
+
+def test_a_lower_threshold_changes_nothing_about_where_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a mark that the higher one finds could be lost, or become another kind."""
+    from markcut import chain
+    from markcut.clock import Clock
+    from markcut.parameters import Parameters
+
+    steered: list[list[float]] = []
+
+    def windows(heatmap: Any, whole: Sequence[Detection], **_: Any) -> list[Window]:
+        steered.append([round(d.score, 2) for d in whole])
+        return []
+
+    monkeypatch.setattr(chain, "crop_windows", windows)
+    prob = np.ones((YOLO_MASK_SIDE, YOLO_MASK_SIDE), np.float32)
+    boxes = ((100, 200, 300, 400), (400, 400, 500, 500), (20, 20, 60, 60))
+    answers = [("dot", s, box, prob) for s, box in zip((0.9, 0.2, 0.05), boxes, strict=True)]
+    whole = {name: array[None] for name, array in outputs(answers).items()}
+    picture = np.full((640, 640, 3), 90, np.uint8)
+    defaults = {"mark_threshold": 0.25, "heat_threshold": 0.5}
+    counts = []
+    for threshold in (0.6, 0.25, 0.01):
+        asked = Parameters(mark_threshold=threshold)
+        found = chain.find_marks(
+            picture, COLD[None], whole, lambda view: {}, asked, defaults, Clock()
+        )
+        counts.append(len(found))
+    assert counts == [1, 1, 3]
+    assert steered == [[0.9, 0.2]] * 3

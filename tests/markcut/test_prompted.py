@@ -88,12 +88,21 @@ def test_a_single_mask_that_is_empty_for_sure_stays() -> None:
     assert choose(np.array([[1, 1]], np.int32), np.zeros(1), logits, ious).tolist() == [0]
 
 
+def test_background_points_suffice_with_a_box_or_an_earlier_mask() -> None:
+    labels = {LABELS: np.zeros((1, 1), np.int32)}
+    boxed = parse(prompts(**labels, **{BOXES: np.array([[1, 2, 30, 40]], np.float32)}))
+    assert boxed.labels.tolist() == [[2, 3, 0]]
+    refined = parse(prompts(**labels, **{EARLIER: np.zeros((1, 8, 8), np.float32)}))
+    assert refined.labels.tolist() == [[0]]
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
         ({LABELS: np.array([[5]], np.int32)}, LABELS, "got 5, expected 1 foreground"),
         ({LABELS: np.array([[1.0]])}, LABELS, "got float64 (1, 1), expected int32 (1, 1)"),
         ({LABELS: np.array([[-1]], np.int32)}, COORDS, "object 0 has neither a point nor a box"),
+        ({LABELS: np.array([[0]], np.int32)}, COORDS, "object 0: give it a point that is on the"),
         ({COORDS: np.full((1, 1, 2), 79.0, np.float32)}, COORDS, "inside 80 x 60 pixels"),
         ({COORDS: np.full((1, 1, 2), NONE, np.float32)}, COORDS, "inside 80 x 60 pixels"),
         ({COORDS: np.zeros((0, 1, 2), np.float32)}, COORDS, "at least one object"),

@@ -22,16 +22,16 @@ _STYLES = {
     "spray": 0.05, "neon": 0.08,
 }  # fmt: skip
 _COLOURS: tuple[tuple[Colour, float], ...] = (
-    ((235, 30, 40), 0.40),
-    ((40, 190, 70), 0.11),
-    ((35, 90, 235), 0.11),
-    ((15, 15, 18), 0.08),
-    ((250, 250, 250), 0.08),
-    ((255, 225, 30), 0.08),
-    ((245, 70, 170), 0.04),
-    ((255, 140, 20), 0.04),
-    ((30, 215, 235), 0.03),
-    ((150, 60, 220), 0.03),
+    ((235, 30, 40), 0.28),
+    ((40, 190, 70), 0.12),
+    ((35, 90, 235), 0.12),
+    ((12, 12, 14), 0.16),
+    ((250, 250, 250), 0.12),
+    ((255, 225, 30), 0.10),
+    ((245, 70, 170), 0.03),
+    ((255, 140, 20), 0.03),
+    ((30, 215, 235), 0.02),
+    ((150, 60, 220), 0.02),
 )
 _SOFTNESS = 256  # side of the picture patches in which shadows and glows are blurred
 
@@ -55,7 +55,7 @@ class Pen:
 
 
 def choose_colour(rng: np.random.Generator) -> Colour:
-    """A colour people draw with: red most, then green and blue, sometimes any."""
+    """A colour people draw with: red most, then black, green, blue and white, sometimes any."""
     if rng.random() < 0.08:
         r, g, b = rng.integers(0, 256, 3).tolist()
         return (r, g, b)
