@@ -162,6 +162,11 @@ def _objects(prompts: Sequence[tuple[str, str]]) -> list[_Object]:
         if not one.points and one.box is None:
             which = "" if len(objects) == 1 else f"object {index}: "
             raise ParameterError(f"{which}got no prompt, expected a --point or a --box")
+        if one.box is None and 1 not in one.labels:
+            raise ParameterError(
+                f"object {index}: give it a point that is on the object, or a box; got none but "
+                "points that are not on it"
+            )
     return objects
 
 

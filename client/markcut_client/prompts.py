@@ -45,7 +45,8 @@ def prompt_inputs(
     """The inputs of ``wire.PROMPTED_OBJECT`` but for the picture.
 
     Raises :class:`ParameterError` for what is no point, label, box or mask, for different
-    numbers of objects, and for an object with neither a point nor a box.
+    numbers of objects, for an object with neither a point nor a box, and for one with points that
+    are not on it alone, where there is no earlier mask to take them from.
     """
     point_sets = None if points is None else _per_object("points", points, (2,))
     label_sets = None if labels is None else _per_object("labels", labels, ())
@@ -55,8 +56,15 @@ def prompt_inputs(
     point_sets, label_sets = _labelled(point_sets, label_sets, count)
     rows = np.full((count, 4), np.nan, np.float32) if box_rows is None else np.stack(box_rows)
     for index in range(count):
-        if not (label_sets[index] >= 0).any() and np.isnan(rows[index]).any():
+        if np.isfinite(rows[index]).all() or (label_sets[index] == wire.FOREGROUND).any():
+            continue
+        if not (label_sets[index] == wire.BACKGROUND).any():
             raise ParameterError(f"object {index} has neither a point nor a box; give it one")
+        if planes is None or planes[index] is None:
+            raise ParameterError(
+                f"object {index}: give it a point that is on the object, or a box; got none but "
+                "points that are not on it"
+            )
     longest = max(1, *(len(one) for one in label_sets))
     coords = np.zeros((count, longest, 2), np.float32)
     marks = np.full((count, longest), wire.PADDING, np.int32)
@@ -165,23 +173,33 @@ def _boxes(value: Any) -> list[NDArray[np.float32]]:
     if alone or not isinstance(value, Sequence | np.ndarray) or len(value) == 0:
         raise _no_box(value)
     rows = []
-    for one in value:
+    for index, one in enumerate(value):
         row = np.full(4, np.nan) if one is None else _numbers(one)
         if row is None or row.shape != (4,):
-            raise _no_box(one)
-        if not np.isnan(row).all():
-            _finite("boxes", row)
-            if row[0] >= row[2] or row[1] >= row[3]:
-                raise _no_box(one)
+            raise _no_box(one, index)
+        if one is not None and not (np.isfinite(row).all() and (np.abs(row) <= _FARTHEST).all()):
+            raise ParameterError(
+                f"boxes: got {_listed(row)} for object {index}, expected pixels, not NaN, infinity "
+                "or beyond any picture; None stands for no box"
+            )
+        if row[0] >= row[2] or row[1] >= row[3]:  # never for NaN
+            raise _no_box(row, index)
         rows.append(row.astype(np.float32))
     return rows
 
 
-def _no_box(value: Any) -> ParameterError:
+def _no_box(value: Any, index: int | None = None) -> ParameterError:
+    numbers = _numbers(value)
+    shown = _shown(value) if numbers is None or numbers.shape != (4,) else _listed(numbers)
+    whose = "" if index is None else f" for object {index}"
     return ParameterError(
-        f"boxes: got {_shown(value)}, expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, or one "
+        f"boxes: got {shown}{whose}, expected x0, y0, x1, y1 with x0 < x1 and y0 < y1, or one "
         "such row per object"
     )
+
+
+def _listed(numbers: NDArray[np.float64]) -> str:
+    return f"({', '.join(f'{number:g}' for number in numbers.tolist())})"
 
 
 def _planes(value: Any) -> list[NDArray[np.float32] | None]:
@@ -197,9 +215,14 @@ def _planes(value: Any) -> list[NDArray[np.float32] | None]:
             continue
         if not isinstance(plane, np.ndarray) or plane.ndim != 2 or plane.dtype.kind != "f":
             raise _no_plane(one if isinstance(one, np.ndarray) else value)
-        if not np.isfinite(plane).all():
-            raise ParameterError("earlier: got NaN or infinity, expected an answer's logits")
-        planes.append(plane.astype(np.float32))
+        with np.errstate(over="ignore"):  # becomes infinity, which is looked for next
+            narrow = plane.astype(np.float32)
+        if not np.isfinite(narrow).all():
+            raise ParameterError(
+                "earlier: got NaN, infinity or beyond +-3.4e38, the most of float32; expected an "
+                "answer's logits"
+            )
+        planes.append(narrow)
     if len({plane.shape for plane in planes if plane is not None}) > 1:
         raise ParameterError("earlier: got logits of different sizes, expected one engine's")
     return planes
