@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from markcut_client.errors import ParameterError
 from markcut_client.masks import Mask
 from markcut_client.pictures import Pixels
 
-Background = Literal["white", "transparent", "original"] | tuple[int, int, int]
+Background = Literal["white", "transparent", "original"] | Sequence[int] | NDArray[np.integer[Any]]
+"""One of these names, or a colour: red, green and blue, 0..255."""
 
 BACKGROUNDS = ("white", "transparent", "original")
 
@@ -41,7 +44,7 @@ def cut_out(
         )
     rows = range(max(0, y - margin), min(len(mask), y + height + margin))
     columns = range(max(0, x - margin), min(mask.shape[1], x + width + margin))
-    if background == "original":
+    if isinstance(background, str) and background == "original":
         return Image.fromarray(pixels[rows.start : rows.stop, columns.start : columns.stop])
     top, left = max(0, rows.start - _PAD), max(0, columns.start - _PAD)
     window = np.s_[top : rows.stop + _PAD, left : columns.stop + _PAD]
@@ -88,18 +91,22 @@ def _clip(value: float) -> int:
 
 def _colour(background: object) -> tuple[int, int, int] | None:
     """The colour to lay the object on; None for the backgrounds that need none."""
+    if isinstance(background, np.ndarray):
+        background = background.tolist()
     if background == "white":
         return (255, 255, 255)
     if isinstance(background, str) and background in BACKGROUNDS:
         return None
     if (
-        isinstance(background, tuple)
+        isinstance(background, Sequence)
+        and not isinstance(background, bytes)
         and len(background) == 3
         and all(_is_whole(value) and 0 <= value <= 255 for value in background)
     ):
         return (int(background[0]), int(background[1]), int(background[2]))
+    shown = " ".join(repr(background).split())
     raise ParameterError(
-        f"background: got {background!r}, expected {', '.join(map(repr, BACKGROUNDS))} or a "
+        f"background: got {shown[:60]}, expected {', '.join(map(repr, BACKGROUNDS))} or a "
         "colour (r, g, b) of whole numbers 0..255"
     )
 

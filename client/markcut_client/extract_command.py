@@ -21,6 +21,7 @@ from markcut_client.engine_options import (
 from markcut_client.errors import ParameterError
 from markcut_client.extract_run import Run
 from markcut_client.output_folder import FORMATS, OutputFolder
+from markcut_client.outputs import SUFFIXES
 from markcut_client.parameters import check_concurrency, request_parameters
 from markcut_client.picture_list import list_others, list_pictures, path_argument
 from markcut_client.whole_files import check_writable_file
@@ -98,7 +99,8 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
         "--sheet",
         metavar="FILE",
         type=path_argument,
-        help="write overlays and cut-outs of all pictures (the first 60) as one PNG",
+        help="write overlays and cut-outs of all pictures (the first 60) as one; its name says "
+        "whether PNG, JPEG or WebP",
     )
     group.add_argument(
         "--overwrite", action="store_true", help="replace the results of an earlier run"
@@ -166,6 +168,10 @@ def _check_combinations(options: argparse.Namespace) -> None:
         for flag in ("format", "background", "overlay"):
             if getattr(options, flag):
                 raise ParameterError(f"--{flag} is about files: name their folder with --out DIR")
+    if options.sheet is not None and options.sheet.suffix.lower() not in SUFFIXES:
+        raise ParameterError(
+            f"--sheet {options.sheet}: expected a name that ends in {', '.join(SUFFIXES)}"
+        )
     check_engine_options(options)
     if options.server is None and options.concurrency is not None:
         raise ParameterError("--concurrency is for --server: this process runs one at a time")

@@ -22,7 +22,7 @@ from markcut_client.errors import (
     PictureError,
 )
 from markcut_client.output_folder import OutputFolder
-from markcut_client.outputs import png
+from markcut_client.outputs import encoded
 from markcut_client.results import Extraction
 from markcut_client.whole_files import InTheWayError, write_whole
 
@@ -135,7 +135,8 @@ class Run:
         if self.folder is not None:
             self.folder.finish()
         if self.sheet is not None and self._cards:
-            write_whole(self.sheet, png(arrange(self._cards)), overwrite=self.overwrite)
+            sheet = encoded(arrange(self._cards), self.sheet.suffix)
+            write_whole(self.sheet, sheet, overwrite=self.overwrite)
             self._has_sheet = True
 
     def _sum_up(self, seconds: float) -> None:

@@ -16,7 +16,10 @@ from markcut_client import wire
 from markcut_client.masks import Rle
 from markcut_client.results import Extraction
 
-__all__ = ["CocoAnnotations", "coco", "labelme", "png"]
+__all__ = ["SUFFIXES", "CocoAnnotations", "coco", "encoded", "labelme", "png"]
+
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Ends of names, in lower case, of the pictures that :func:`encoded` can make, and formats."""
 
 _LABELME_VERSION = "5.5.0"  # the first with masks is 5.3
 
@@ -106,6 +109,16 @@ def labelme(extraction: Extraction, *, folder: str | os.PathLike[str]) -> dict[s
         "imageHeight": extraction.height,
         "imageWidth": extraction.width,
     }
+
+
+def encoded(image: Image.Image, suffix: str) -> bytes:
+    """``image``, RGB, as the bytes of a file whose name ends in ``suffix``, one of SUFFIXES."""
+    kind = SUFFIXES[suffix.lower()]
+    if kind == "PNG":
+        return png(image)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=92)
+    return buffer.getvalue()
 
 
 def png(image: Image.Image) -> bytes:

@@ -44,6 +44,7 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
         raise ParameterError(
             f"{', '.join(searched)}: no picture in there; looked for names ending in "
             f"{', '.join(SUFFIXES)}"
+            + ("; subfolders are not searched" if any(map(_has_subfolder, searched)) else "")
         )
     return list(found.values())
 
@@ -51,6 +52,10 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
 def list_others(paths: Iterable[Path]) -> list[Path]:
     """Pictures in the folders among ``paths`` that :func:`list_pictures` passes over."""
     return [other for path in paths if path.is_dir() for other in _within(path, OTHER_SUFFIXES)]
+
+
+def _has_subfolder(folder: str) -> bool:
+    return any(path.is_dir() and not path.name.startswith(".") for path in Path(folder).iterdir())
 
 
 def _within(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -104,6 +104,8 @@ def encode(picture: PictureLike) -> EncodedPicture:
     if isinstance(picture, bytes | bytearray | memoryview):
         return _not_empty(EncodedPicture("", bytes(picture)))
     if isinstance(picture, str | os.PathLike):
+        if not os.fspath(picture):  # Path("") is the folder where this process runs
+            raise PictureError("picture: got an empty path, expected the file of one picture")
         return _not_empty(EncodedPicture(os.fspath(picture), _read(Path(picture))))
     if isinstance(picture, Image.Image):
         return EncodedPicture("", _bmp(_from_image(picture)))
@@ -130,13 +132,13 @@ def to_rgb(image: Image.Image) -> Pixels:
     """Upright RGB of an image of any mode, read-only, as the engine would make it.
 
     EXIF's orientation applies, transparency is laid over white, 16 bits become 8, the first
-    frame counts, colour profiles do not apply.
+    frame counts, colour profiles do not apply. Raises :class:`PictureError` for values of 32 bits
+    that are beyond 16.
     """
     with _quiet():
         orientation = _orientation(image)
-    if image.mode.startswith("I"):  # grey of 16 bits: I;16, I;16B or, from older Pillows, I
-        grey = np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8)
-        image = Image.fromarray(grey).convert("RGB")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(_grey(image)).convert("RGB")
     elif image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", rgba.size, "white")
@@ -148,6 +150,23 @@ def to_rgb(image: Image.Image) -> Pixels:
     pixels = np.asarray(image)
     pixels.flags.writeable = False
     return pixels
+
+
+def _grey(image: Image.Image) -> NDArray[np.uint8]:
+    """8 bits of an integer mode's values: I;16 in its variants, or I."""
+    values = np.asarray(image)
+    grey: NDArray[np.uint8]
+    if image.mode != "I" or image.format in _FORMATS:  # older Pillows open PNGs of 16 bits as I
+        grey = np.clip(values >> 8, 0, 255).astype(np.uint8)
+        return grey
+    least, most = int(values.min()), int(values.max())
+    if least < 0 or most > 65535:
+        raise PictureError(
+            f"picture: got a PIL image of mode I with values {least}..{most}, expected 0..255 or "
+            "0..65535"
+        )
+    grey = (values if most <= 255 else values >> 8).astype(np.uint8)
+    return grey
 
 
 def _orientation(image: Image.Image) -> int:
@@ -187,6 +206,8 @@ def _from_image(image: Image.Image) -> Pixels:
         )
     try:
         return to_rgb(image)
+    except PictureError:
+        raise
     except Exception as error:  # a lazily opened file decodes here
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise PictureError(f"picture: the PIL image cannot be decoded ({reason})") from None

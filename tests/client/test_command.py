@@ -123,6 +123,18 @@ def test_the_demo_s_options(run: Run, photo: Any) -> None:
     assert run(*arguments, "--overwrite").status == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("s.jpg", "JPEG"), ("s.JPEG", "JPEG"), ("s.webp", "WEBP"), ("s.png", "PNG")],
+)
+def test_a_sheet_is_what_its_name_says(run: Run, photo: Any, name: str, format: str) -> None:
+    photo("a.png")
+    done = run("extract", "a.png", "--sheet", name)
+    assert done.status == 0
+    with Image.open(name) as sheet:
+        assert sheet.format == format
+
+
 def test_options_reach_the_engine(run: Run, photo: Any) -> None:
     photo("a.png")
     done = run(
@@ -150,11 +162,15 @@ def test_options_reach_the_engine(run: Run, photo: Any) -> None:
         ((), "the following arguments are required: COMMAND"),
         (("extract",), "the following arguments are required: PICTURE"),
         (("extract", "none.png"), "none.png: there is no such file or folder"),
-        (("extract", "artifacts"), "artifacts: no picture in there"),
+        (("extract", "artifacts"), ".bmp; subfolders are not searched"),
+        (("extract", "artifacts/demo"), "artifacts/demo: no picture in there; looked for names"),
         (("extract", ""), "argument PICTURE: got nothing, expected a path"),
         (("extract", "a" * 300), "aaa: cannot be read (File name too long)"),
         (("extract", "a.png", "--out", ""), "argument --out: got nothing, expected a path"),
-        (("extract", "a.png", "--sheet", "a" * 300), "cannot be written (File name too long)"),
+        (
+            ("extract", "a.png", "--sheet", "a" * 300 + ".png"),
+            "cannot be written (File name too long)",
+        ),
         (("extract", "a.png", "--seed", "9" * 20), "--seed: got 99999999999999999999, expected at"),
         (("extract", "a.png", "--mark-threshold", "1.5"), "--mark-threshold: got 1.5, expected"),
         (("extract", "a.png", "--mark-threshold", "nan"), "--mark-threshold: got nan, expected"),
@@ -165,6 +181,11 @@ def test_options_reach_the_engine(run: Run, photo: Any) -> None:
         (("extract", "a.png", "--format", "coco"), "--format is about files"),
         (("extract", "a.png", "--format", "xml"), "invalid choice: 'xml'"),
         (("extract", "a.png", "--out", "a.png"), "a.png: cannot be written"),
+        (
+            ("extract", "a.png", "--sheet", "s.gif"),
+            "s.gif: expected a name that ends in .png, .jpg",
+        ),
+        (("extract", "a.png", "--sheet", "sheet"), "--sheet sheet: expected a name that ends in"),
         (("extract", "a.png", "--sheet", "a.png"), "a.png: there already"),
         (("extract", "a.png", "--sheet", "a.png", "--overwrite"), "that is one of the pictures"),
         (("extract", "a.png", "--out", "o", "--sheet", "o/a_3.png"), "a result may take this"),

@@ -74,6 +74,13 @@ def test_object_at_the_picture_s_edge_has_no_seam(
     [
         ({"background": "blue"}, "background: got 'blue', expected 'white'"),
         ({"background": (1, 2)}, "background: got"),
+        ({"background": np.array([1, 2])}, r"background: got \[1, 2\], expected"),
+        ({"background": np.array(7)}, "background: got 7, expected"),
+        ({"background": np.zeros((3, 9), int)}, r"background: got \[\[0, 0"),
+        ({"background": np.array([0.5, 0, 0])}, r"background: got \[0.5, 0"),
+        ({"background": [[1], [2, 3], 4]}, "background: got"),
+        ({"background": b"abc"}, "background: got b'abc'"),
+        ({"background": None}, "background: got None"),
         ({"background": (0, 0, 256)}, "background: got"),
         ({"margin": -1}, "margin: got -1"),
         ({"margin": 1.5}, "margin: got 1.5"),
@@ -84,10 +91,12 @@ def test_wrong_options(found: MarkedObject, options: dict[str, Any], message: st
         found.cutout(**options)
 
 
-def test_whole_numbers_of_numpy(found: MarkedObject) -> None:
-    colour: Any = tuple(np.array([0, 128, 255]))
-    margin: Any = np.int64(3)
-    assert found.cutout(background=colour, margin=margin).getpixel((0, 0)) == (0, 128, 255)
+@pytest.mark.parametrize("kind", [tuple, list, np.array, lambda values: np.array(values, np.uint8)])
+def test_ways_to_write_a_colour(found: MarkedObject, kind: Callable[[Any], Any]) -> None:
+    for values in ([0, 128, 255], np.array([0, 128, 255])):
+        margin: Any = np.int64(3)
+        cutout = found.cutout(background=kind(values), margin=margin)
+        assert cutout.getpixel((0, 0)) == (0, 128, 255)
 
 
 def test_empty_mask(transport: Any, answer: Callable[..., Any]) -> None:

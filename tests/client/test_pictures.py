@@ -114,6 +114,31 @@ def test_wrong_arrays(array: np.ndarray, message: str) -> None:
         encode(array)
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [((0, 9, 255), (0, 9, 255)), ((0, 256, 65535), (0, 1, 255)), ((7, 7, 7), (7, 7, 7))],
+)
+def test_grey_of_32_bits(values: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    image = Image.fromarray(np.array([values], np.int32))
+    assert image.mode == "I"
+    pixels = images.decode(encode(image).data)
+    assert pixels.tolist() == [[[value] * 3 for value in wanted]]
+
+
+@pytest.mark.parametrize("values", [(-1, 5), (0, 65536)])
+def test_32_bits_beyond_16(values: tuple[int, ...]) -> None:
+    image = Image.fromarray(np.array([values], np.int32))
+    with pytest.raises(
+        PictureError, match=rf"^picture: got .* {values[0]}\.\.{values[1]}, expected"
+    ):
+        encode(image)
+
+
+def test_dark_grey_of_16_bits_stays_dark() -> None:
+    deep = Image.fromarray(np.full((2, 3), 200, np.uint16))
+    assert not images.decode(encode(deep).data).any()
+
+
 def test_wrong_kinds_of_pictures(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="picture: got int, expected a path"):
         encode(3)  # type: ignore[arg-type]
@@ -123,6 +148,8 @@ def test_wrong_kinds_of_pictures(tmp_path: Path) -> None:
         encode(tmp_path / "none.jpg")
     with pytest.raises(PictureError, match="got a folder"):
         encode(tmp_path)
+    with pytest.raises(PictureError, match="picture: got an empty path"):
+        encode("")
     with pytest.raises(PictureError, match="cannot be read"):
         encode("a\0b")
     with pytest.raises(PictureError, match="mode F"):
