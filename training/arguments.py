@@ -43,7 +43,8 @@ def add_common(parser: argparse.ArgumentParser, *, name: str, minutes: float, ba
         "--resume",
         action="store_true",
         default=True,
-        help="go on from checkpoint.pt in --out where there is one (the default)",
+        help="go on from checkpoint.pt in --out where there is one (the default), as it was "
+        "started: only --minutes, --device, --threads and --workers may differ",
     )
     start.add_argument(
         "--fresh",
@@ -137,4 +138,7 @@ def bf16_pays(device: torch.device) -> bool:
 def recorded(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments worth keeping in ``recipe.json``: no paths of this machine."""
     kept = ("batch", "workers", "replay", "seed", "device")
-    return {name: getattr(args, name) for name in kept} | {"tuned": args.weights is not None}
+    given = {"tuned": "weights", "data": "data", "photos": "photos"}
+    return {name: getattr(args, name) for name in kept} | {
+        key: getattr(args, name) is not None for key, name in given.items()
+    }

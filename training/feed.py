@@ -7,11 +7,14 @@ keeps a pool of the last scenes and shows every one a few times, each time throu
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -81,7 +84,9 @@ class Feed:
             num_workers=self._workers,
             multiprocessing_context="fork",
             prefetch_factor=4,
+            worker_init_fn=self._stream.settle_into_worker,
         )
+        atexit.register(self._stream.over.fill_, True)
         return iter(loader)
 
 
@@ -94,12 +99,26 @@ class _Stream(IterableDataset[Any]):
         self.start = 0
         self.fraction = torch.zeros(1, dtype=torch.float64)
         self.fraction.share_memory_()
+        self.over = torch.zeros(1, dtype=torch.bool)  # the main process is at its end
+        self.over.share_memory_()
+
+    def settle_into_worker(self, _worker: int) -> None:
+        """Take one core, and leave it to the main process when to stop."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._end_with_main)
+        import cv2
+
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+
+    def _end_with_main(self, _number: int, _frame: FrameType | None) -> None:
+        """A stop sent to the whole group is the main process's; at its end it sends its own."""
+        if self.over[0]:
+            os._exit(0)
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        if info is not None:
-            _settle_into_worker()
         rng = np.random.default_rng((self.seed, self.start, worker))
         items = self._items(rng, worker, workers)
         while True:
@@ -144,11 +163,3 @@ def _training_seeds(seed: int, start: int, worker: int, workers: int) -> Iterato
     while True:
         yield (position + seed * 100_000_007) % len(TRAINING_SEEDS)
         position += workers
-
-
-def _settle_into_worker() -> None:
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides when to stop
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)

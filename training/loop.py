@@ -8,14 +8,11 @@ with more ``minutes`` than at first.
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -23,11 +20,11 @@ from torch import Tensor, nn
 
 from training.checkpoint import Position, WeightAverage, load_checkpoint, save_checkpoint
 from training.errors import TrainingError
-from training.files import replacing
 from training.reporting import Reporter
+from training.run_folder import check_same, write_recipe
+from training.stopping import stop_signals
 
 CHECKPOINT = "checkpoint.pt"
-RECIPE = "recipe.json"
 
 _WARM_UP_STEPS = 40
 _DECAY = 0.35  # of the time, at its end
@@ -115,8 +112,10 @@ def train(
     Writes ``checkpoint.pt`` (every two minutes, at the end, at SIGTERM and Ctrl-C),
     ``curve.jsonl``, ``recipe.json`` and, through ``task.save``, the model itself with averaged
     weights. ``bf16`` wraps ``task.loss`` in autocast; a task turns it off again where it costs.
-    Returns whether the time was used up (False: stopped by a signal, go on with ``resume``).
-    Raises TrainingError when the loss stays without a value, or the checkpoint does not fit.
+    A run that used up its time before is left as it is, and so is one that was started with
+    another ``recipe``. Returns whether all is done (False: stopped by a signal, go on with
+    ``resume``). Raises TrainingError when the loss stays without a value, or the checkpoint or
+    the recipe does not fit.
     """
     device = torch.device(device)
     torch.manual_seed(seed)
@@ -127,38 +126,55 @@ def train(
     for group in _groups(optimizers):
         group["initial_lr"] = group["lr"]
     position = Position()
+    content = {
+        "task": task.name,
+        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "minutes": minutes,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "bf16": bf16,
+        "torch": str(torch.__version__),
+        **(recipe or {}),
+    }
+    total_s = minutes * 60.0
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
         position = load_checkpoint(checkpoint, task.name, task.model, average, optimizers, device)
-    _write_recipe(out / RECIPE, task, minutes, learning_rate, seed, bf16, recipe)
+        check_same(out, content)
+        if position.elapsed_s >= total_s:
+            trained = f"trained for {position.elapsed_s / 60:.2f} of {minutes:.2f} minutes already"
+            remedy = "a larger --minutes trains on, --fresh starts over"
+            print(f"{task.name}: {out} is {trained}; {remedy}", file=sys.stderr)
+            return True
+    write_recipe(out, content)
+
+    def save_now() -> None:
+        task.save(out, average.model)
 
     def checkpoint_now() -> None:
         save_checkpoint(checkpoint, task.name, task.model, average, optimizers, position)
 
     def evaluate_now(note: str) -> None:
         reporter.note(note)
-        average.model.eval()
-        task.save(out, average.model)
         with torch.no_grad():
-            figures = task.evaluate(average.model)
+            figures = stop.unless_asked(lambda: task.evaluate(average.model))
         task.model.train()
         if figures:
             reporter.evaluation(position.elapsed_s, position.step, figures)
 
     parameters = [p for group in _groups(optimizers) for p in group["params"]]
-    total_s = minutes * 60.0
     steered = batches if isinstance(batches, SteeredBatches) else None
     if steered is not None:
         steered.seek(position.batches)
     bad = 0
     with (
         Reporter(task.name, out, total_s=total_s, start_s=position.elapsed_s) as reporter,
-        _stop_signals() as stop,
+        stop_signals() as stop,
     ):
         last_checkpoint = last_evaluation = last_curve = position.elapsed_s
         clock = time.monotonic()
         stream = iter(batches)
-        while position.elapsed_s < total_s and not stop:
+        while position.elapsed_s < total_s and not stop.asked:
             if steered is not None:
                 steered.progress(position.elapsed_s / total_s)
             try:
@@ -203,18 +219,21 @@ def train(
                 last_checkpoint = position.elapsed_s
             due = evaluate_every_s is not None
             if due and position.elapsed_s - last_evaluation >= (evaluate_every_s or 0.0):
+                save_now()
                 evaluate_now("evaluating")
                 position.elapsed_s += time.monotonic() - clock
                 clock = time.monotonic()
                 last_evaluation = position.elapsed_s
         reporter.curve(learning_rate * rate(position.elapsed_s, minutes, position.step))
+        save_now()  # first: from a checkpoint whose time is used up, nothing goes on to save it
         checkpoint_now()
-        if stop:
-            task.save(out, average.model)
-            reporter.note(f"stopped at step {position.step}; --resume goes on from here")
-        else:
+        if position.elapsed_s >= total_s:
             evaluate_now("time is up: evaluating")
-    return not stop
+            if stop.asked:
+                reporter.note("stopped: the model is whole, only its held-out figures are missing")
+        else:
+            reporter.note(f"stopped at step {position.step}; --resume goes on from here")
+    return not stop.asked
 
 
 def _step(
@@ -239,44 +258,3 @@ def _step(
 
 def _groups(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[dict[str, Any]]:
     return itertools.chain.from_iterable(o.param_groups for o in optimizers)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """A list that SIGTERM and Ctrl-C append to; a second Ctrl-C interrupts at once."""
-    stop: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if stop and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.append(number)
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _write_recipe(
-    path: Path,
-    task: Task,
-    minutes: float,
-    learning_rate: float,
-    seed: int,
-    bf16: bool,
-    recipe: Mapping[str, Any] | None,
-) -> None:
-    content = {
-        "task": task.name,
-        "parameters": sum(p.numel() for p in task.model.parameters()),
-        "minutes": minutes,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "bf16": bf16,
-        "torch": str(torch.__version__),
-        **(recipe or {}),
-    }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

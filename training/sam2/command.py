@@ -107,7 +107,12 @@ def _train(args: argparse.Namespace) -> bool:
         compiled=args.compile,
     )
     views = data.Views(args.early_side, side, args.prompts, grow_at, dense_until)
-    steering = {"prompts": args.prompts, "grow_at": grow_at, "dense_until": dense_until}
+    steering = {
+        "prompts": args.prompts,
+        "early_side": args.early_side,
+        "grow_at": grow_at,
+        "dense_until": dense_until,
+    }
     return train(
         task,
         Feed(
