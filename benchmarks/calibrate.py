@@ -17,7 +17,8 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
 from benchmarks.marks import drawn_on
 from benchmarks.progress import progress
-from markcut.belief import CLUES, NAMES, Weights, belief, weights
+from markcut.belief import belief
+from markcut.belief_weights import CLUES, NAMES, Weights, weights
 from markcut.contracts import KINDS
 from training.scenes import Scene, generate
 from training.scenes.photos import PhotoFolderError, PhotoPool

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.matching import Region, match_ink
-from markcut.belief import CLUES, NAMES, Clues
+from markcut.belief import Clues
+from markcut.belief_weights import CLUES, NAMES
 from markcut.bundle import load_bundle
 from markcut.chain import Outputs, find_marks, preprocess
 from markcut.clock import Clock

@@ -26,7 +26,7 @@ from benchmarks.upstream_networks import (
     quiet_ultralytics,
 )
 from markcut import rle
-from markcut.belief import weights
+from markcut.belief_weights import weights
 from markcut.chain import WEAK, WINDOWS
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG

@@ -8,23 +8,16 @@ has to say about the place, and how even the ink's colour is, for a pen has one 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from markcut.contracts import KINDS
+from markcut.belief_weights import Weights
 from markcut.geometry import Picture
-from markcut.manifest_fields import wrong
-
-CLUES = ("score", "whole", "heat", "spread")
-NAMES = tuple(f"belief_{name}" for name in (*CLUES, *KINDS))
-"""Names of the weights among a bundle's defaults: of the clues, then of the kinds."""
 
 _UNSEEN = 0.01  # score of what no look at the whole picture shows
-_MOST = 1000  # log-odds of one clue: beyond, the sum could overflow
 _CERTAIN = 30.0  # log-odds, beyond which nothing changes
 _HEAT_ROOM = 2  # cells of the heat map around a mark's box: heat follows ink loosely
 _CORE = 12  # pixels off the ink's soft rim that it takes to judge it by them
@@ -43,40 +36,9 @@ class Clues:
     spread: float  # :func:`colour_spread`; 0 is the most even ink there can be
 
     def values(self) -> tuple[float, float, float, float]:
-        """The clues but the kind, in the order of :data:`CLUES`, as the regression takes them."""
+        """The clues but the kind as the regression takes them, in the order of its CLUES."""
         whole = _UNSEEN if self.whole is None else self.whole
         return _logit(self.score), _logit(whole), self.heat, math.log1p(self.spread)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the clues count, in log-odds: a logistic regression."""
-
-    clues: tuple[float, ...]  # in the order of CLUES
-    kinds: tuple[float, ...]  # in the order of KINDS
-
-    @property
-    def rises_with_spread(self) -> bool:
-        """Whether uneven ink counts for a mark, so that even ink is not the most there can be."""
-        return self.clues[CLUES.index("spread")] > 0
-
-
-def weights(defaults: Mapping[str, float]) -> Weights | None:
-    """The weights among a bundle's ``defaults``; None for a bundle without any.
-
-    Raises :class:`~markcut.errors.BundleError` where some of :data:`NAMES` are there, not all,
-    and for a weight that no regression gives.
-    """
-    there = [name for name in NAMES if name in defaults]
-    if not there:
-        return None
-    for name in NAMES:
-        if name not in defaults:
-            raise wrong("defaults", there, f"{name!r} with them, or none of the belief_ numbers")
-        if not abs(defaults[name]) <= _MOST:
-            raise wrong(f"defaults.{name}", defaults[name], f"a number from -{_MOST} to {_MOST}")
-    values = tuple(defaults[name] for name in NAMES)
-    return Weights(values[: len(CLUES)], values[len(CLUES) :])
 
 
 def belief(clues: Clues, weighed: Weights | None) -> float:

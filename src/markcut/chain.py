@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from markcut.belief import weights
+from markcut.belief_weights import weights
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
 from markcut.erasing import without_ink

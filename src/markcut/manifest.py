@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from markcut.belief import NAMES, weights
+from markcut.belief_weights import NAMES, weights
 from markcut.contracts import KINDS, MODELS, STAGES
 from markcut.manifest_fields import (
     MANIFEST,
@@ -58,7 +58,7 @@ DEFAULTS: Mapping[str, tuple[int, int]] = {
     "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100),
 }  # fmt: skip
 """What a bundle may set, and from what to what: whole numbers but for those in 0..1. The weights
-of :mod:`markcut.belief` may stand beside them."""
+of :mod:`markcut.belief_weights` may stand beside them."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEPT_LIMIT = 2000  # operations of one model
@@ -140,7 +140,7 @@ class Manifest:
     """Everything a bundle says about itself.
 
     ``prompts`` are texts, the default first; row k of the conds file is prompt k's vector.
-    ``defaults`` are numbers by the names of :data:`DEFAULTS` and :mod:`markcut.belief`.
+    ``defaults`` are numbers by the names of :data:`DEFAULTS` and :mod:`markcut.belief_weights`.
     ``verification`` is the exporter's report, kept as JSON. :func:`check_manifest` says whether
     the whole is sound; :func:`parse_manifest` calls it.
     """

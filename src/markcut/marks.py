@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markcut.arrow import has_head
-from markcut.belief import Clues, Weights, belief, colour_spread, heat_at
+from markcut.belief import Clues, belief, colour_spread, heat_at
+from markcut.belief_weights import Weights
 from markcut.contracts import KINDS, YOLO_SIDE
 from markcut.geometry import Picture, Window
 from markcut.ink import refine_ink, trimmed

@@ -12,7 +12,8 @@ from benchmarks.__main__ import main
 from benchmarks.candidates import Candidate, Looker, Seen
 from benchmarks.errors import BenchmarkError
 from benchmarks.marks import drawn_on
-from markcut.belief import NAMES, Clues, weights
+from markcut.belief import Clues
+from markcut.belief_weights import NAMES, weights
 
 DEMO = Path(__file__).parents[2] / "artifacts" / "demo"
 

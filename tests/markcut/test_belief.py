@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from markcut.belief import NAMES, Clues, Weights, belief, colour_spread, heat_at, weights
+from markcut.belief import Clues, belief, colour_spread, heat_at
+from markcut.belief_weights import NAMES, Weights, weights
 from markcut.contracts import KINDS
 from markcut.errors import BundleError
 

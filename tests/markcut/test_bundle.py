@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from markcut.belief import NAMES
+from markcut.belief_weights import NAMES
 from markcut.bundle import FileEntry, Manifest, load_bundle, pack_conds, write_bundle
 from markcut.contracts import MODELS
 from markcut.errors import BundleError, InvalidInput

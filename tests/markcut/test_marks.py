@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from markcut import marks as marks_module
-from markcut.belief import Weights
+from markcut.belief_weights import Weights
 from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
 from markcut.geometry import Placement, Window, letterbox
 from markcut.ink import refine_ink
