@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -103,7 +105,8 @@ class _Stream(IterableDataset[Any]):
         self.over.share_memory_()
 
     def settle_into_worker(self, _worker: int) -> None:
-        """Take one core, and leave it to the main process when to stop."""
+        """Take one core, leave it to the main process when to stop, and end when it is no more."""
+        threading.Thread(target=_end_after_main, daemon=True).start()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, self._end_with_main)
         import cv2
@@ -154,6 +157,18 @@ class _Stream(IterableDataset[Any]):
             except Exception as error:
                 print(f"scene {seed} left out: {error!r}", file=sys.stderr, flush=True)
         raise TrainingError(f"{_BAD_SCENES} scenes in a row could not be made, see above")
+
+
+def _end_after_main() -> None:
+    """End this worker once the main process is gone, however it went.
+
+    The watchdog of PyTorch's loader remembers the parent that it starts with: a worker whose main
+    process was killed before that would wait for ever.
+    """
+    main = multiprocessing.parent_process()
+    if main is not None:
+        main.join()
+        os._exit(1)
 
 
 def _training_seeds(seed: int, start: int, worker: int, workers: int) -> Iterator[int]:

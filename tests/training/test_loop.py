@@ -274,13 +274,14 @@ ENDS = {
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("first", ["next(stream)", ""], ids=["working", "starting"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
-def test_workers_end_with_the_main_process(end: str) -> None:
+def test_workers_end_with_the_main_process(end: str, first: str) -> None:
     program = f"""
 import multiprocessing, os, sys
 from tests.training.test_loop import Feed, Recipe, batch_size, collate, item, sample
 stream = iter(Feed(Recipe(item, sample, collate, batch_size), workers=2))
-next(stream)
+{first}
 print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
 {end}
 """
