@@ -123,6 +123,8 @@ def write_repository(bundle: Path, flavour: Flavour, out: Path) -> None:
     loaded = load_bundle(bundle)
     files = {**rendered(loaded.manifest, flavour), **_weights(loaded, flavour)}
     _check_replaceable(out)
+    if loaded.folder.resolve() in out.resolve().parents:
+        raise ExportError(f"{out}: lies inside of the bundle {bundle}; name a folder beside it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as held:

@@ -146,7 +146,7 @@ class Run:
             if extracted > len(self._rows):
                 print(f"... and {extracted - len(self._rows)} more pictures")
         say(f"{_count(extracted, 'picture')}, {_count(self._objects, 'object')}, {seconds:.1f} s")
-        if self.folder is not None:
+        if self.folder is not None and extracted:
             say(f"results are in {self.folder.folder}")
             for path in self.folder.leftovers():
                 say(f"left from an earlier run: {path}")

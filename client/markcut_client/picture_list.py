@@ -19,12 +19,12 @@ def path_argument(text: str) -> Path:
 
 
 def list_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Files as they are, folders as the pictures within, sorted by name; none twice.
+    """Files as they are, folders as the pictures within, sorted by name; no path twice.
 
     A folder's subfolders and hidden files are left out. Raises :class:`ParameterError` for a path
     where nothing is, a folder that cannot be listed, and when no picture comes of it all.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     searched = []
     for path in paths:
         try:
@@ -39,7 +39,7 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
         else:
             pictures = [path]
         for picture in pictures:
-            found.setdefault(picture.resolve(), picture)
+            found.setdefault(os.path.abspath(picture), picture)
     if not found:
         raise ParameterError(
             f"{', '.join(searched)}: no picture in there; looked for names ending in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -175,7 +176,7 @@ def _numbers(flag: str, text: str, lengths: tuple[int, ...], wanted: str) -> lis
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if len(numbers) not in lengths:
+    if len(numbers) not in lengths or not all(map(math.isfinite, numbers)):
         raise ParameterError(f"{flag} {text}: expected {wanted}, numbers in pixels")
     return numbers
 

@@ -126,7 +126,7 @@ def _reason(
 ) -> str:
     value = dict(zip(FEATURES, features.tolist(), strict=True))
     kind = "mark" if KINDS[mark.kind] == "other" else KINDS[mark.kind]
-    within = value["inside"] >= _WITHIN
+    within = not some or value["inside"] >= _WITHIN
     place = {
         "round": f"inside the {kind}" if within else f"in the {kind} and far beyond it",
         "at": f"beyond the {kind}'s tip",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
-from markcut_client import wire
+from markcut_client import engine_options, wire
+from markcut_client.command import main
 from markcut_client.errors import PictureError
 from markcut_client.transports import Parameter, Request, Transport
 from tests.client.fake_server import Engine, GrpcServer, HttpServer
@@ -135,3 +137,41 @@ def grpc_server(engine: Engine) -> Iterator[GrpcServer]:
     opened = GrpcServer(engine)
     yield opened
     opened.stop()
+
+
+@dataclass
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    transport_with: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Runs the command with a fake engine; its transport is ``run.transport``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MARKCUT_BUNDLE", raising=False)
+    monkeypatch.delenv("MARKCUT_DEBUG", raising=False)
+    (tmp_path / "artifacts/demo").mkdir(parents=True)
+    opened: list[dict[str, Any]] = []
+    transport = transport_with(kinds=("circle", "tick"))
+
+    def embedded(folder: Path, **options: Any) -> Any:
+        opened.append({"folder": str(folder), **options})
+        return transport
+
+    monkeypatch.setattr(engine_options, "EmbeddedTransport", embedded)
+
+    def call(*arguments: str) -> Outcome:
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    call.transport = transport  # type: ignore[attr-defined]
+    call.opened = opened  # type: ignore[attr-defined]
+    return call

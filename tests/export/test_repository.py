@@ -179,6 +179,12 @@ def test_what_is_not_ours_is_not_replaced(bundle: Path, tmp_path: Path) -> None:
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
+def test_no_repository_inside_of_its_bundle(bundle: Path) -> None:
+    with pytest.raises(ExportError, match="lies inside of the bundle"):
+        write_repository(bundle, FLAVOURS[0], bundle / "repository")
+    assert not (bundle / "repository").exists()
+
+
 def test_missing_engines_and_altered_bundles_are_one_sentence(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeUnavailable, match="no finished TensorRT engine"):
         write_repository(bundle, Flavour("tensorrt", "gpu"), tmp_path / "out")

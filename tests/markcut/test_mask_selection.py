@@ -115,6 +115,8 @@ def test_nothing_found_is_an_empty_mask_and_says_so() -> None:
     (found,) = select_masks(outputs, prompts, [mark("arrow", TICK)], height=256, width=320)
     assert found.mask.shape == (0, 0)
     assert found.reason == "nothing found beyond the arrow's tip"
+    (found,) = select_masks(outputs, prompts, [mark("circle", AROUND)], height=256, width=320)
+    assert found.reason == "nothing found inside the circle"
 
 
 def test_answers_that_are_no_numbers_are_no_answers() -> None:
