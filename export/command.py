@@ -54,6 +54,7 @@ _FAULTS = 5  # that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     parser.add_argument(
         "--clipseg", required=True, metavar="ID_OR_PATH",
         help="a folder of save_pretrained, a hub id such as CIDAS/clipseg-rd64-refined, or a file "

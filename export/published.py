@@ -111,6 +111,7 @@ class ExportFigures:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR",
         help="where published.md, published.json and every export's messages go; what earlier runs "

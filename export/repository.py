@@ -60,6 +60,7 @@ measured (in `prompted_object` it is part of `sam2_decoder`). Triton's metrics k
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m export repository``."""
+    parser.description = __doc__
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
     parser.add_argument("--runner", choices=RUNNERS, required=True, help="who runs the networks")
     parser.add_argument("--out", type=Path, required=True, help="folder to write, all or nothing")

@@ -46,6 +46,7 @@ _JUDGED_SCENES = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle in fp32")
     add_precision(parser, required=True)
     parser.add_argument(

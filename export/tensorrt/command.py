@@ -45,6 +45,7 @@ _PICTURES = 3  # of the examples, where no picture is named
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``python -m export engines``."""
+    parser.description = __doc__
     parser.add_argument("bundle", type=Path, help="a bundle's folder")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"where engines go (default: BUNDLE/{FOLDER})"

@@ -241,9 +241,12 @@ def test_wrong_use_is_said_plainly(
 def test_a_command_without_its_packages_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(COMMANDS, "absent", "not there")
+    monkeypatch.setitem(COMMANDS, "absent", ("training.absent", "not there"))
     assert main(["absent"]) == 2
-    assert "training absent: no module 'training.absent'" in capsys.readouterr().err
+    assert (
+        "training absent: the Python package 'training.absent' is missing"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_folder_that_cannot_be_written(
