@@ -127,17 +127,24 @@ def run(options: argparse.Namespace) -> int:
     """Export all of them; 0 when every one is within the tolerance."""
     options.out.mkdir(parents=True, exist_ok=True)
     graphs, exports = _known(options.out / "published.json", without=options.only)
+    failed: list[str] = []
     bundles = list(_bundles([ARCHITECTURES[name] for name in options.only]))
     for number, bundle in enumerate(bundles, 1):
         names = tuple(architecture.name for architecture in bundle)
         print(f"[{number}/{len(bundles)}] {', '.join(names)}", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=options.out) as folder:
-            found, figures = _export(bundle, Path(folder), options.out / f"{names[-1]}.log")
+        try:
+            with tempfile.TemporaryDirectory(dir=options.out) as folder:
+                found, figures = _export(bundle, Path(folder), options.out / f"{names[-1]}.log")
+        except ExportError as error:
+            print(f"export published: {error}", file=sys.stderr)
+            failed += names
+            continue
         graphs += found
         exports.append(figures)
         _write(options.out, graphs, exports)  # what is done is done, whatever comes after
-    print(json.dumps({"graphs": len(graphs), "max_rel": max(g.max_rel for g in graphs)}))
-    return 0
+    worst = max((graph.max_rel for graph in graphs), default=None)
+    print(json.dumps({"graphs": len(graphs), "max_rel": worst, "failed": failed}))
+    return int(bool(failed))
 
 
 def _known(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.boxes import box_iou, paired
 from export.fidelity.agreement import mask_iou
+from export.fidelity.limits import TENSORS
 from export.fidelity.pictures import NamedPicture
 from export.fidelity.records import (
     MARKS_FOUND,
@@ -34,6 +36,7 @@ _BOXES, _SCORES, _KINDS, _MASKS = (tensor.name for tensor in YOLO11_SEG.outputs)
 
 _PAIRED = 0.6  # IoU of two boxes from which they can be one mark
 _NEAR = 0.01  # of the threshold: what is nearer to it may be found by one alone
+_ROUNDING = TENSORS["fp32"].max_rel  # of the largest value: as far as equal programs may differ
 _BARELY = 0.02  # of the suppression's limit: what overlaps that much may be found by one alone
 
 
@@ -107,9 +110,17 @@ def yolo_findings(
             )  # fmt: skip
 
 
-def _marks(
-    runner: Runner, view: Picture, placement: Placement, *, threshold: float
-) -> list[YoloSaid]:
+@dataclass(frozen=True)
+class _Ours(YoloSaid):
+    """One mark of the graph's; ``unsure`` (h, w) is where rounding decides what is ink.
+
+    One such pixel is a part in a thousand of a small mask.
+    """
+
+    unsure: NDArray[np.bool_]
+
+
+def _marks(runner: Runner, view: Picture, placement: Placement, *, threshold: float) -> list[_Ours]:
     """The graph's marks in the picture's pixels; masks assembled as ultralytics does, from logits.
 
     The pipeline does not stop there: it takes the probabilities as a first guess and lets the
@@ -126,12 +137,15 @@ def _marks(
         prob = np.clip(outputs[_MASKS][row].astype(np.float64), 1e-12, 1 - 1e-12)
         logits = placement.restore(np.log(prob / (1 - prob)).astype(np.float32))
         mask = logits > 0
-        columns, rows = np.arange(mask.shape[1]), np.arange(mask.shape[0])
-        mask &= (columns >= box[0]) & (columns < box[2])
-        mask &= ((rows >= box[1]) & (rows < box[3]))[:, None]
+        unsure = np.abs(logits) < _ROUNDING * np.abs(logits).max()
+        columns, rows = np.arange(mask.shape[1]), np.arange(mask.shape[0])[:, None]
+        for places, low, high in ((columns, box[0], box[2]), (rows, box[1], box[3])):
+            mask &= (places >= low) & (places < high)
+            for edge in (low, high):
+                unsure |= np.abs(places - edge) < _ROUNDING * max(mask.shape)
         if mask.any():  # ultralytics drops what has no ink
             score = float(outputs[_SCORES][row])
-            found.append(YoloSaid(int(outputs[_KINDS][row]), score, box, mask))
+            found.append(_Ours(int(outputs[_KINDS][row]), score, box, mask, unsure))
     return found
 
 
@@ -139,7 +153,7 @@ _INPUT = YOLO11_SEG.inputs[0].name
 
 
 def _compared(
-    got: list[YoloSaid],
+    got: list[_Ours],
     wanted: list[YoloSaid],
     picture: str,
     level: str,
@@ -177,7 +191,7 @@ def _compared(
         yield values(name, level, _SCORES, *scores, picture=picture, kind=kind)
         same = float(ours.kind == theirs.kind)
         yield overlap(name, level, _KINDS, same, picture=picture, kind=kind)
-        ink = mask_iou(ours.mask, theirs.mask)
+        ink = mask_iou(np.where(ours.unsure, theirs.mask, ours.mask), theirs.mask)
         where = f"{picture}, {KINDS[theirs.kind]}"
         yield overlap(name, level, _MASKS, ink, picture=where, kind=kind)
 
