@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from markcut.coarse_mask import CoarseMask, coarse_mask, touched_pixels
 from markcut.geometry import Picture, Window
 from markcut.looks import Detection
+from markcut.strokes import without_specks
 
 Floats = NDArray[np.float32]
 
@@ -78,10 +79,11 @@ def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_
     if step > 1:
         small = (max(1, (x1 - x0) // step), max(1, (y1 - y0) // step))
         patch = np.asarray(cv2.resize(patch, small, interpolation=cv2.INTER_AREA), np.uint8)
-    ink = _ink(patch, cells, region)
+    ink = without_specks(_ink(patch, cells, region) > 0)
     if step > 1:
-        ink = np.asarray(cv2.resize(ink, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR))
-    return trimmed(ink > 127, (x0, y0))
+        grey = ink.astype(np.uint8) * 255
+        ink = cv2.resize(grey, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR) > 127
+    return trimmed(np.asarray(ink, np.bool_), (x0, y0))
 
 
 def trimmed(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from markcut.frame import framed, framed_evenly
 from markcut.geometry import Picture, Window
 from markcut.marks import Mark
+from markcut.strokes import stroke_width
 
 Mask = NDArray[np.bool_]
 
@@ -61,19 +62,6 @@ class View:
         return np.clip(np.asarray(cells) * self.stride + (x0, y0), (x0, y0), (x1, y1)).astype(
             np.float32
         )
-
-
-def stroke_width(ink: Mask) -> float:
-    """Width of the pen that drew ``ink`` (h, w), in its cells.
-
-    Four times the mean distance of an ink pixel from the paper, which is the width for a long
-    stroke.
-    """
-    cells = np.count_nonzero(ink)
-    if cells == 0:
-        return 1.0
-    depth = cv2.distanceTransform(framed_evenly(ink, 1), cv2.DIST_L2, 3)
-    return max(1.0, 4.0 * float(depth.sum()) / cells - 1.0)
 
 
 def distance_to(mask: Mask) -> NDArray[np.float32]:
