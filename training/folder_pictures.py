@@ -13,13 +13,14 @@ from training.scenes.scene import Picture
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 # ultralytics, once imported, makes Image.open look for a HEIF plug-in before it gives up
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     ValueError,
     SyntaxError,
     Image.DecompressionBombError,
     ModuleNotFoundError,
 )
+"""What opening and reading a file that is no picture raises."""
 
 
 def picture_paths(folder: Path) -> list[Path]:
@@ -32,7 +33,7 @@ def read_picture(path: Path) -> Picture:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"{path}: cannot be read ({error}); expected a JPEG, PNG, WebP or BMP picture"
         ) from error
@@ -44,7 +45,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with Image.open(path, formats=_FORMATS) as image:
             turned = image.getexif().get(0x0112, 1) >= 5
             width, height = image.size
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"{path}: cannot be read ({error}); expected a JPEG, PNG, WebP or BMP picture"
         ) from error

@@ -10,7 +10,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from training.sam2 import data
+from training.errors import TrainingError
+from training.sam2 import data, folder
 from training.sam2.losses import (
     balanced_cross_entropy,
     border_loss,
@@ -21,6 +22,7 @@ from training.sam2.losses import (
 from training.sam2.model import DEMO_CONFIG, ImagePath, build
 from training.sam2.prompts import draw
 from training.sam2.task import Sam2Task, normalised
+from training.start import set_apart
 
 SIDE = 128
 
@@ -191,12 +193,25 @@ def test_answers_have_the_documented_shapes(small_config: Path) -> None:
 
 
 def test_a_folder_of_pictures_with_masks_is_read(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no picture with its mask"):
-        data.FolderItems.find(tmp_path, SIDE)
+    with pytest.raises(TrainingError, match="no picture with its mask"):
+        folder.find_pairs(tmp_path)
     Image.fromarray(item().clean).save(tmp_path / "a.png")
     Image.fromarray(instances().astype(np.uint8)).save(tmp_path / "a.mask.png")
-    found = data.FolderItems.find(tmp_path, SIDE)
+    found = folder.FolderItems(tuple(folder.find_pairs(tmp_path)), SIDE)
     assert (found(3).instances == instances()).all()
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.mask.png")
-    with pytest.raises(ValueError, match="wanted one channel"):
-        found(0)
+    for mask, message in (
+        (np.zeros((4, 4), np.uint8), r"height, width \(4, 4\), but the picture a.png has"),
+        (item().clean, "got the channels RGB, expected one"),
+    ):
+        Image.fromarray(mask).save(tmp_path / "a.mask.png")
+        with pytest.raises(TrainingError, match=message):
+            folder.find_pairs(tmp_path)
+
+
+def test_nothing_is_learned_from_and_measured_on() -> None:
+    for count, kept_back in ((2, 1), (9, 1), (10, 1), (25, 3)):
+        learned, measured = set_apart(range(count), Path("d"))
+        assert len(measured) == kept_back
+        assert sorted((*learned, *measured)) == list(range(count))
+    with pytest.raises(TrainingError, match="1 labelled pictures in d, expected 2 or more"):
+        set_apart([0], Path("d"))

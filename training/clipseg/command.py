@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.arguments import add_common, bf16_pays, check_common, recorded, start_torch
-from training.errors import TrainingError
+from training.arguments import add_common, check_common, start_torch
+from training.start import Manner, photo_pools, set_apart, start
 
 if TYPE_CHECKING:
     from training.clipseg.source import PairPlates, ScenePlates
@@ -25,8 +25,7 @@ two texts are trained: start from --weights of a folder that knows them all.
 Example: python -m training clipseg --data my_pictures --weights checkpoints/demo/clipseg
   --out runs/mine --minutes 20
 """
-_RATE = 1e-3
-_TUNING_RATE = 2e-4
+_MANNER = Manner(rate=1e-3, tuning_rate=2e-4, clip_norm=1.0)
 _HELD_OUT_SCENES = 60
 
 
@@ -53,15 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; 0 when done, 1 when stopped early. TrainingError for what cannot work."""
     check_common(args)
-    return 0 if _train(args) else 1
-
-
-def _train(args: argparse.Namespace) -> bool:
     learned, held_out, count = _sources(args)
     from training.clipseg.source import HeldOut, recipe
     from training.clipseg.task import ClipsegTask, build_model
-    from training.feed import Feed
-    from training.loop import train
 
     device = start_torch(args)
     task = ClipsegTask(
@@ -70,25 +63,8 @@ def _train(args: argparse.Namespace) -> bool:
         held_out=HeldOut(held_out, count),
         tokenizer=args.tokenizer,
     )
-    feed = Feed(
-        recipe(learned, batch=args.batch, tuning=args.weights is not None),
-        seed=args.seed,
-        workers=args.workers,
-        replay=args.replay,
-    )
-    return train(
-        task,
-        feed,
-        out=args.out,
-        minutes=args.minutes,
-        device=device,
-        learning_rate=args.learning_rate or (_RATE if args.weights is None else _TUNING_RATE),
-        resume=args.resume,
-        seed=args.seed,
-        bf16=bf16_pays(device),
-        clip_norm=1.0,
-        recipe=recorded(args),
-    )
+    plates = recipe(learned, batch=args.batch, tuning=args.weights is not None)
+    return start(args, task, plates, _MANNER, device=device)
 
 
 def _sources(
@@ -96,17 +72,9 @@ def _sources(
 ) -> tuple[ScenePlates | PairPlates, ScenePlates | PairPlates, int]:
     """What to learn from, what to measure on (no picture in common), and how many of these."""
     from training.clipseg.source import PairPlates, ScenePlates, read_pairs
-    from training.scenes.photos import PhotoFolderError, PhotoPool
 
     if args.data is None:
-        try:
-            pools = [PhotoPool.load(args.photos, split=s) for s in ("train", "held_out")]
-        except PhotoFolderError as error:
-            raise TrainingError(f"--{error}") from error
-        return ScenePlates(pools[0]), ScenePlates(pools[1]), _HELD_OUT_SCENES
-    pairs = read_pairs(args.data)
-    if len(pairs) < 2:
-        raise TrainingError(f"--data: one pair below {args.data}, expected 2 or more")
-    kept_back = pairs[::10] if len(pairs) >= 10 else pairs[:1]
-    learned = [p for p in pairs if p not in kept_back]
-    return PairPlates(tuple(learned)), PairPlates(tuple(kept_back)), len(kept_back)
+        photos, other_photos = photo_pools(args.photos)
+        return ScenePlates(photos), ScenePlates(other_photos), _HELD_OUT_SCENES
+    learned, measured = set_apart(read_pairs(args.data), args.data)
+    return PairPlates(learned), PairPlates(measured), len(measured)

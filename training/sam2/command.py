@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training.arguments import add_common, bf16_pays, check_common, recorded, start_torch
+from training.arguments import add_common, check_common, start_torch
 from training.errors import TrainingError
+from training.start import Manner, photo_pools, set_apart, start
 
 if TYPE_CHECKING:
-    from training.sam2.data import FolderItems, SceneItems
+    from training.sam2.data import SceneItems
+    from training.sam2.folder import FolderItems
 
 _EXPLANATION = """
 Writes model.pt and sam2.yaml in the published format. It learns what points, boxes and earlier
@@ -20,8 +22,7 @@ beside NAME.mask.png, where 0 is background and k is object k.
 Example: python -m training sam2 --data my_pictures --weights checkpoints/demo/sam2/model.pt
   --out runs/mine --minutes 20
 """
-_RATE = 8e-4
-_TUNING_RATE = 4e-4
+_MANNER = Manner(rate=8e-4, tuning_rate=4e-4, clip_norm=1.0, evaluate_every_s=900.0)
 _GROW_AT, _DENSE_UNTIL, _EMBEDDING_WEIGHT = 0.85, 0.4, 1.0
 _TUNING_EMBEDDING_WEIGHT = 0.2  # weights that segment need no more than a reminder
 _HELD_OUT_BATCHES = 12  # of four
@@ -62,17 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; 0 when done, 130 when stopped early. TrainingError for what cannot work."""
+    """Train; 0 when done, 1 when stopped early. TrainingError for what cannot work."""
     check_common(args)
-    return 0 if _train(args) else 130
-
-
-def _train(args: argparse.Namespace) -> bool:
     import numpy as np
     import torch
 
-    from training.feed import Feed
-    from training.loop import train
     from training.sam2 import data
     from training.sam2.model import DEMO_CONFIG
     from training.sam2.task import Sam2Task
@@ -113,24 +108,13 @@ def _train(args: argparse.Namespace) -> bool:
         "grow_at": grow_at,
         "dense_until": dense_until,
     }
-    return train(
+    return start(
+        args,
         task,
-        Feed(
-            data.recipe(learned, views, args.batch),
-            seed=args.seed,
-            workers=args.workers,
-            replay=args.replay,
-        ),
-        out=args.out,
-        minutes=args.minutes,
+        data.recipe(learned, views, args.batch),
+        _MANNER,
         device=device,
-        learning_rate=args.learning_rate or (_TUNING_RATE if tuning else _RATE),
-        resume=args.resume,
-        evaluate_every_s=900.0,
-        seed=args.seed,
-        bf16=bf16_pays(device),
-        clip_norm=1.0,
-        recipe=recorded(args) | steering | {"embedding_weight": weight},
+        more={**steering, "embedding_weight": weight},
     )
 
 
@@ -161,16 +145,11 @@ def _items(
     args: argparse.Namespace, side: int
 ) -> tuple[SceneItems, SceneItems] | tuple[FolderItems, FolderItems]:
     """What to learn from and what to measure on."""
-    from training.sam2.data import FolderItems, SceneItems
-    from training.scenes.photos import PhotoFolderError, PhotoPool
+    from training.sam2.data import SceneItems
+    from training.sam2.folder import FolderItems, find_pairs
 
-    try:
-        if args.data is not None:
-            found = FolderItems.find(args.data, side)
-            return found, found
-        pools = [PhotoPool.load(args.photos, split=s) for s in ("train", "held_out")]
-    except PhotoFolderError as error:
-        raise TrainingError(f"--{error}") from error
-    except (OSError, ValueError) as error:
-        raise TrainingError(str(error)) from error
-    return SceneItems(pools[0], side), SceneItems(pools[1], side)
+    if args.data is None:
+        photos, other_photos = photo_pools(args.photos)
+        return SceneItems(photos, side), SceneItems(other_photos, side)
+    learned, measured = set_apart(find_pairs(args.data), args.data)
+    return FolderItems(learned, side), FolderItems(measured, side)

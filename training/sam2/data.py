@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -95,49 +94,6 @@ class SceneItems:
         if rng.random() < _PAINTED:
             item = replace(item, marked=painted_over(item.marked, item.ink))
         return item
-
-
-@dataclass(frozen=True)
-class FolderItems:
-    """Items from a user's folder: ``name.jpg`` (or .png) beside ``name.mask.png``.
-
-    The mask holds 0 for background and k for object k (an 8- or 16-bit grey or palette PNG).
-    """
-
-    pictures: tuple[Path, ...]
-    side: int
-
-    @classmethod
-    def find(cls, folder: Path, side: int) -> FolderItems:
-        """Raises ValueError when the folder holds no pair."""
-        suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-        found = tuple(
-            p
-            for p in sorted(folder.iterdir())
-            if p.suffix.lower() in suffixes
-            and not p.name.endswith(".mask.png")
-            and p.with_suffix(".mask.png").exists()
-        )
-        if not found:
-            raise ValueError(
-                f"--data {folder}: no picture with its mask; wanted name.jpg beside name.mask.png "
-                "(0 background, k object k)"
-            )
-        return cls(found, side)
-
-    def __call__(self, seed: int) -> Item:
-        from PIL import Image, ImageOps
-
-        path = self.pictures[seed % len(self.pictures)]
-        picture = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-        mask = np.asarray(Image.open(path.with_suffix(".mask.png")))
-        if mask.shape != picture.shape[:2]:
-            raise ValueError(
-                f"{path.with_suffix('.mask.png')}: its shape is {mask.shape}, wanted one channel "
-                f"of the picture's size {picture.shape[:2]}"
-            )
-        no_ink = np.zeros(mask.shape, np.bool_)
-        return squared(picture, picture, mask.astype(np.int32), no_ink, self.side)
 
 
 def squared(
@@ -258,5 +214,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def recipe(items: SceneItems | FolderItems, views: Views, batch_size: int) -> Recipe[Item, Sample]:
+def recipe(items: Callable[[int], Item], views: Views, batch_size: int) -> Recipe[Item, Sample]:
     return Recipe(item=items, sample=views, collate=collate, batch_size=lambda progress: batch_size)
