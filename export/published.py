@@ -273,7 +273,7 @@ def markdown(graphs: Sequence[GraphFigures], exports: Sequence[ExportFigures]) -
     graph_rows = [
         f"| {g.architecture} | {g.form} | {g.graph} | {g.nodes} | {g.weights / 1e6:.2f} M "
         f"| {g.bytes / 1e6:.1f} MB | {g.worst_output} | {g.max_rel:.1e} |"
-        for g in graphs
+        for g in sorted(graphs, key=lambda g: list(ARCHITECTURES).index(g.architecture))
     ]
     export_rows = [
         f"| {', '.join(e.architectures)} | {e.seconds:.0f} s | {e.cpu_seconds:.0f} s "
