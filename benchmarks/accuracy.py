@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from benchmarks import accuracy_report, report
-from benchmarks.arguments import add_common, at_least, check_common
+from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
 from benchmarks.held_out import MOST_SCENES, MOST_SEEDS, SIZES, Plan, held_out_photos, plans
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``accuracy``."""
     parser.epilog = _EXPLANATION
     add_common(parser, name="accuracy")
-    parser.add_argument(
-        "--runtime", default="auto", help="auto, onnxruntime or openvino (default: %(default)s)"
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--scenes", type=int, default=120, metavar="N",
         help="pictures per size; of the large ones a sixth (default: %(default)s)",

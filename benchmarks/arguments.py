@@ -29,6 +29,13 @@ def add_common(parser: argparse.ArgumentParser, *, name: str) -> None:
     parser.add_argument("--json", action="store_true", help="print nothing but the line of JSON")
 
 
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add ``--runtime``, for a benchmark that runs the bundle in one of them."""
+    parser.add_argument(
+        "--runtime", default="auto", help="auto, onnxruntime or openvino (default: %(default)s)"
+    )
+
+
 def check_common(options: argparse.Namespace) -> None:
     """BenchmarkError for values that cannot be meant."""
     at_least(options, "threads", 1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report
-from benchmarks.arguments import add_common, at_least, check_common
+from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.candidates import Candidate, Looker, Seen
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
@@ -59,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``calibrate``."""
     parser.epilog = _EXPLANATION
     add_common(parser, name="calibrate")
-    parser.add_argument(
-        "--runtime", default="auto", help="auto, onnxruntime or openvino (default: %(default)s)"
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--scenes", type=int, default=400, metavar="N",
         help="generated scenes to look at (default: %(default)s)",

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.accuracy import Evaluation
-from benchmarks.arguments import add_common, at_least, check_common
+from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
 from benchmarks.figures import confusion, figures
@@ -56,9 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``marks``."""
     parser.epilog = _EXPLANATION
     add_common(parser, name="marks")
-    parser.add_argument(
-        "--runtime", default="auto", help="auto, onnxruntime or openvino (default: %(default)s)"
-    )
+    add_runtime(parser)
     parser.add_argument(
         "--all", action="store_true", help="also the photos that training takes from this folder"
     )

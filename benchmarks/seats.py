@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from benchmarks.contenders import Contender
@@ -69,12 +68,7 @@ class Seat(Generic[Opened]):
     def __enter__(self) -> Seat[Opened]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _receive(self) -> Any:
