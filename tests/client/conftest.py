@@ -147,22 +147,11 @@ class Outcome:
 
 
 @pytest.fixture
-def run(
-    transport_with: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
-) -> Callable[..., Outcome]:
-    """Runs the command with a fake engine; its transport is ``run.transport``."""
+def command(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> Callable[..., Outcome]:
+    """Runs the command in the test's folder, which holds no bundle."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MARKCUT_BUNDLE", raising=False)
     monkeypatch.delenv("MARKCUT_DEBUG", raising=False)
-    (tmp_path / "artifacts/demo").mkdir(parents=True)
-    opened: list[dict[str, Any]] = []
-    transport = transport_with(kinds=("circle", "tick"))
-
-    def embedded(folder: Path, **options: Any) -> Any:
-        opened.append({"folder": str(folder), **options})
-        return transport
-
-    monkeypatch.setattr(engine_options, "EmbeddedTransport", embedded)
 
     def call(*arguments: str) -> Outcome:
         try:
@@ -172,6 +161,23 @@ def run(
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 
-    call.transport = transport  # type: ignore[attr-defined]
-    call.opened = opened  # type: ignore[attr-defined]
     return call
+
+
+@pytest.fixture
+def run(
+    command: Any, transport_with: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Runs the command with a fake engine; its transport is ``run.transport``."""
+    (tmp_path / "artifacts/demo").mkdir(parents=True)
+    opened: list[dict[str, Any]] = []
+    transport = transport_with(kinds=("circle", "tick"))
+
+    def embedded(folder: Path, **options: Any) -> Any:
+        opened.append({"folder": str(folder), **options})
+        return transport
+
+    monkeypatch.setattr(engine_options, "EmbeddedTransport", embedded)
+    command.transport = transport
+    command.opened = opened
+    return command  # type: ignore[no-any-return]

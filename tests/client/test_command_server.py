@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from markcut_client.command import main
 from tests.client.fake_server import Engine, Refused
 from tests.client.test_servers import fingerprint
 
 
-@dataclass
-class Outcome:
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> Callable[..., Outcome]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MARKCUT_BUNDLE", raising=False)
-    monkeypatch.delenv("MARKCUT_DEBUG", raising=False)
-
-    def call(*arguments: str) -> Outcome:
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = int(end.code or 0)
-        captured = capsys.readouterr()
-        return Outcome(status, captured.out, captured.err)
-
-    return call
+def run(command: Callable[..., Any]) -> Callable[..., Any]:
+    return command
 
 
 def test_extract(run: Any, server: Any, engine: Engine, photo: Any) -> None:
