@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.boxes import box_iou, paired
-from export.fidelity.agreement import mask_iou
-from export.fidelity.limits import TENSORS
 from export.fidelity.pictures import NamedPicture
 from export.fidelity.records import (
     MARKS_FOUND,
@@ -22,6 +20,7 @@ from export.fidelity.records import (
     values,
 )
 from export.fidelity.records import view as view_finding
+from export.fidelity.rounding import ROUNDING, decided_iou, undecided
 from export.fidelity.upstream import UpstreamClipseg, UpstreamYolo, YoloSaid
 from export.graph import Picture
 from markcut.contracts import CLIPSEG, CLIPSEG_SIDE, KINDS, YOLO11_SEG, YOLO_SIDE
@@ -36,7 +35,6 @@ _BOXES, _SCORES, _KINDS, _MASKS = (tensor.name for tensor in YOLO11_SEG.outputs)
 
 _PAIRED = 0.6  # IoU of two boxes from which they can be one mark
 _NEAR = 0.01  # of the threshold: what is nearer to it may be found by one alone
-_ROUNDING = TENSORS["fp32"].max_rel  # of the largest value: as far as equal programs may differ
 _BARELY = 0.02  # of the suppression's limit: what overlaps that much may be found by one alone
 
 
@@ -72,7 +70,10 @@ def clipseg_findings(
             yield values(CLIPSEG.name, level, _HEAT, got, reference, picture=named.label)
             yield overlap(
                 CLIPSEG.name, level, "hot places",
-                mask_iou(got > heat_threshold, reference > heat_threshold), picture=named.label,
+                decided_iou(
+                    got > heat_threshold, reference > heat_threshold,
+                    undecided(got, heat_threshold),
+                ), picture=named.label,
             )  # fmt: skip
 
 
@@ -112,10 +113,7 @@ def yolo_findings(
 
 @dataclass(frozen=True)
 class _Ours(YoloSaid):
-    """One mark of the graph's; ``unsure`` (h, w) is where rounding decides what is ink.
-
-    One such pixel is a part in a thousand of a small mask.
-    """
+    """One mark of the graph's; ``unsure`` (h, w) is where rounding decides what is ink."""
 
     unsure: NDArray[np.bool_]
 
@@ -137,12 +135,12 @@ def _marks(runner: Runner, view: Picture, placement: Placement, *, threshold: fl
         prob = np.clip(outputs[_MASKS][row].astype(np.float64), 1e-12, 1 - 1e-12)
         logits = placement.restore(np.log(prob / (1 - prob)).astype(np.float32))
         mask = logits > 0
-        unsure = np.abs(logits) < _ROUNDING * np.abs(logits).max()
+        unsure = undecided(logits)
         columns, rows = np.arange(mask.shape[1]), np.arange(mask.shape[0])[:, None]
         for places, low, high in ((columns, box[0], box[2]), (rows, box[1], box[3])):
             mask &= (places >= low) & (places < high)
             for edge in (low, high):
-                unsure |= np.abs(places - edge) < _ROUNDING * max(mask.shape)
+                unsure |= np.abs(places - edge) < ROUNDING * max(mask.shape)
         if mask.any():  # ultralytics drops what has no ink
             score = float(outputs[_SCORES][row])
             found.append(_Ours(int(outputs[_KINDS][row]), score, box, mask, unsure))
@@ -191,7 +189,7 @@ def _compared(
         yield values(name, level, _SCORES, *scores, picture=picture, kind=kind)
         same = float(ours.kind == theirs.kind)
         yield overlap(name, level, _KINDS, same, picture=picture, kind=kind)
-        ink = mask_iou(np.where(ours.unsure, theirs.mask, ours.mask), theirs.mask)
+        ink = decided_iou(ours.mask, theirs.mask, ours.unsure)
         where = f"{picture}, {KINDS[theirs.kind]}"
         yield overlap(name, level, _MASKS, ink, picture=where, kind=kind)
 

@@ -25,11 +25,12 @@ from export.fidelity.records import (
     values,
     view,
 )
+from export.fidelity.rounding import decided_iou, undecided
 from export.fidelity.upstream import Sam2Said, UpstreamSam2
 from export.graph import Arrays, Picture
 from markcut import prompted
 from markcut.contracts import SAM2_DECODER, SAM2_ENCODER
-from markcut.geometry import stretch
+from markcut.geometry import placed, stretch
 from markcut.runners import Runner
 
 Floats = NDArray[np.float32]
@@ -255,10 +256,20 @@ def _masks_of(
     for row, answer in enumerate(answers):
         wanted = [single.masks[row, 0], *several.masks[row]]
         masks = [full_mask(logits[row, index], size) for index in range(len(wanted))]
-        for mask, other in zip(masks, wanted, strict=True):
-            yield overlap(_DECODER, level, MASKS, mask_iou(mask, other), picture=label, kind=kind)
-        iou = mask_iou(masks[int(chosen[row])], answer)
+        open_ = [_open(logits[row, index], size, level) for index in range(len(wanted))]
+        for mask, other, either in zip(masks, wanted, open_, strict=True):
+            iou = decided_iou(mask, other, either)
+            yield overlap(_DECODER, level, MASKS, iou, picture=label, kind=kind)
+        taken = int(chosen[row])
+        iou = decided_iou(masks[taken], answer, open_[taken])
         yield overlap(_DECODER, level, ANSWER, iou, picture=label, kind=kind)
+
+
+def _open(logits: Floats, size: tuple[int, int], level: str) -> NDArray[np.bool_]:
+    """Where rounding decides the mask, if both looked at one tensor: else more than that does."""
+    if level != TENSOR:
+        return np.zeros(size, np.bool_)
+    return undecided(placed(*size, size[0]).restore(logits))  # a square of the network's size
 
 
 def _as_jpeg(picture: Picture) -> Picture:
