@@ -21,6 +21,9 @@ COPY ${BUNDLE} bundle
 RUN python3 -m export repository bundle --runner onnxruntime --device "${DEVICE}" --out /models \
     && rm -rf bundle model_repository
 
+# the steps' processes keep the memory of one picture for the next one
+ENV MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=536870912
+
 RUN useradd --system --no-create-home --uid 10001 markcut
 USER markcut
 

@@ -31,6 +31,13 @@ _TRITON = "nvidia-pytriton==0.7.0"
 _SAME = ("onnxruntime", "opencv-python-headless", "openvino", "pillow", "pycocotools")
 _PYTHONS = ((3, 10), (3, 12))  # NumPy 1.26 and our own packages meet here
 
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "536870912"}
+"""Variables of glibc that keep one picture's memory for the next one.
+
+A step's process holds little else. Giving the memory back, and paying for each page again, took
+a third of the time of decoding, and of finding the ink.
+"""
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -78,6 +85,8 @@ def _environment(folder: Path, library: Path | None) -> Environment:
     variables.pop("PYTHONPATH", None)
     # the backend's process runs the first python3 that it finds
     variables["PATH"] = os.pathsep.join((str(folder / "bin"), variables.get("PATH", os.defpath)))
+    for name, value in ALLOCATOR.items():
+        variables.setdefault(name, value)
     if library is not None:
         known = variables.get("LD_LIBRARY_PATH")
         variables["LD_LIBRARY_PATH"] = f"{library}{os.pathsep}{known}" if known else str(library)

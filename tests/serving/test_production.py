@@ -16,7 +16,7 @@ from export.repository import write_repository
 from export.triton_config import Flavour
 from markcut.contracts import MODELS, STAGES
 from markcut.pipeline import Pipeline
-from serving.environment import prepare
+from serving.environment import ALLOCATOR, prepare
 from serving.server import TritonServer
 from tests.serving.asking import IMAGE, ask, picture, same
 from tests.serving.conftest import ROOT, Serving, free_ports
@@ -42,6 +42,17 @@ def test_the_container_is_new_enough_and_holds_what_it_copies() -> None:
             if source != "${BUNDLE}":
                 assert (ROOT / source).exists(), source
             assert f"!{source.replace('${BUNDLE}', 'artifacts')}" in allowed
+
+
+def test_memory_is_kept_here_and_in_the_container(
+    environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ALLOCATOR.items():
+        assert f"{name}={value}" in (ROOT / "Dockerfile").read_text()
+        monkeypatch.delenv(name, raising=False)
+    assert prepare().variables.items() >= ALLOCATOR.items()
+    monkeypatch.setenv(next(iter(ALLOCATOR)), "1")  # whoever chose something else keeps it
+    assert prepare().variables[next(iter(ALLOCATOR))] == "1"
 
 
 def test_ports_are_on_loopback_and_mounted_files_exist(compose: dict[str, Any]) -> None:
