@@ -256,19 +256,22 @@ def _masks_of(
     for row, answer in enumerate(answers):
         wanted = [single.masks[row, 0], *several.masks[row]]
         masks = [full_mask(logits[row, index], size) for index in range(len(wanted))]
-        open_ = [_open(logits[row, index], size, level) for index in range(len(wanted))]
-        for mask, other, either in zip(masks, wanted, open_, strict=True):
+        unsure = [_unsure(logits[row, index], size, level) for index in range(len(wanted))]
+        for mask, other, either in zip(masks, wanted, unsure, strict=True):
             iou = decided_iou(mask, other, either)
             yield overlap(_DECODER, level, MASKS, iou, picture=label, kind=kind)
         taken = int(chosen[row])
-        iou = decided_iou(masks[taken], answer, open_[taken])
+        iou = decided_iou(masks[taken], answer, unsure[taken])
         yield overlap(_DECODER, level, ANSWER, iou, picture=label, kind=kind)
 
 
-def _open(logits: Floats, size: tuple[int, int], level: str) -> NDArray[np.bool_]:
-    """Where rounding decides the mask, if both looked at one tensor: else more than that does."""
+def _unsure(logits: Floats, size: tuple[int, int], level: str) -> NDArray[np.bool_]:
+    """Where rounding decides the mask, if both looked at one tensor: else more than that does.
+
+    (height, width), or (1, 1) for nowhere.
+    """
     if level != TENSOR:
-        return np.zeros(size, np.bool_)
+        return np.zeros((1, 1), np.bool_)
     return undecided(placed(*size, size[0]).restore(logits))  # a square of the network's size
 
 
