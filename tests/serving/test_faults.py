@@ -10,19 +10,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException
 
 from markcut.contracts import MARKED_OBJECT
 from markcut.pipeline import Pipeline
-from tests.serving.asking import IMAGE, ask, broken_at_its_end, flood, picture, same
+from tests.serving.asking import IMAGE, Arrays, ask, broken_at_its_end, flood, picture, same
 from tests.serving.conftest import ROOT, Serving
 
 GONE = ("StatusCode.UNAVAILABLE", "StatusCode.CANCELLED")
 
 
-def test_a_deadline_too_short_and_a_cancelled_request_leave_it_healthy(
+def test_a_deadline_too_short_and_a_cancelled_request_stop_nobody(
     server: Serving, pipeline: Pipeline
 ) -> None:
     with pytest.raises(InferenceServerException) as raised:
@@ -35,7 +37,25 @@ def test_a_deadline_too_short_and_a_cancelled_request_leave_it_healthy(
             call = client.async_infer(MARKED_OBJECT.name, [tensor], lambda result, error: None)
             time.sleep(wait)
             call.cancel()
-    same(ask(server.ports.grpc, {IMAGE: picture(2)}), pipeline.infer({IMAGE: picture(2)}))
+    answer = ask_through_a_restart(server, picture(2))
+    same(answer, pipeline.infer({IMAGE: picture(2)}))
+
+
+def ask_through_a_restart(server: Serving, image: NDArray[np.uint8]) -> Arrays:
+    """The answer, from the server or from the one that took its place.
+
+    Once in some 200 times tritonserver 24.10 crashes over a request that is cancelled while it is
+    being accepted (triton-inference-server/server#7368, mended in 2025).
+    """
+    starts = server.text().count("ready after")
+    try:
+        return ask(server.ports.grpc, {IMAGE: image})
+    except InferenceServerException as error:
+        if error.status() not in GONE:
+            raise
+    server.wait_for_ready(starts + 1)
+    assert "tritonserver ended by itself; starting it again" in server.text()
+    return ask(server.ports.grpc, {IMAGE: image})
 
 
 def test_every_client_gets_its_own_answer(server: Serving, pipeline: Pipeline) -> None:
