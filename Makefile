@@ -43,7 +43,8 @@ check: $(VENV)/.full ## ruff and mypy
 bundle: $(VENV)/.full ## export the demo checkpoints to artifacts/demo, verified against torch
 	$(BIN)/python -m export bundle --name demo --clipseg checkpoints/demo/clipseg \
 	  --yolo checkpoints/demo/yolo11n-seg-marks.pt --sam2 checkpoints/demo/sam2/model.pt \
-	  --weights-storage fp16 --defaults checkpoints/demo/defaults.json --out $(BUNDLE)
+	  --weights-storage fp16 --defaults checkpoints/demo/defaults.json \
+	  --belief checkpoints/demo/belief.json --out $(BUNDLE)
 
 accuracy: $(VENV)/.full ## how well the demo bundle finds marks and objects in held-out scenes
 	$(BIN)/python -m benchmarks accuracy --bundle $(BUNDLE) --out out/accuracy

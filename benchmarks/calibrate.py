@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +19,20 @@ from benchmarks.facts import facts
 from benchmarks.marks import drawn_on
 from benchmarks.progress import progress
 from markcut.belief import belief
-from markcut.belief_weights import CLUES, NAMES, Weights, weights
+from markcut.belief_weights import CLUES, Weights
 from markcut.contracts import KINDS
+from markcut.manifest_fields import to_text
 from training.scenes import Scene, generate
 from training.scenes.photos import PhotoFolderError, PhotoPool
 from training.seeds import TRAINING_SEEDS
 
 _EXPLANATION = """
-How sure a mark is depends on YOLO's score and on four more clues (markcut.belief): its score in a
-look at the whole picture, CLIPSeg's heat at the place, how even the ink's colour is, and the kind.
-How much each of them counts depends on the networks, so that it belongs to a bundle: this command
-lets the bundle's networks look at generated scenes and at photos with plain marks on them, and
-fits a logistic regression to which candidates were drawn. A bundle without these numbers goes by
-YOLO's score alone.
+How sure a mark is depends on YOLO's score and on more clues (markcut.belief): its score in other
+looks, CLIPSeg's heat at the place, the kind, and the ink's size, colour and surroundings. How much
+each of them counts depends on the networks, so that it belongs to a bundle: this command lets the
+bundle's networks look at generated scenes and at photos with plain marks on them, and trains a
+network of a few units to tell which candidates were drawn. A bundle without it goes by YOLO's
+score alone.
 
 Of --photos (and of the photos in installed packages) only those are taken that training with the
 same folder takes too; `accuracy` and `marks` judge by the others.
@@ -39,9 +41,9 @@ The table shows, for several thresholds, which part of the marks is found and ho
 come per picture, with the clues (each half of the pictures judged by weights of the other half)
 and by YOLO's score alone.
 
-Under --out: defaults.json, which `python -m export bundle --defaults` takes: the weights, and the
-threshold at which recall and precision have the largest harmonic mean; calibrate.md (the table);
-calibrate.json (the last line of standard output, indented).
+Under --out: belief.json and defaults.json, which `python -m export bundle` takes (--belief,
+--defaults): the network, and the threshold at which recall and precision have the largest harmonic
+mean; calibrate.md (the table); calibrate.json (the last line of standard output, indented).
 
 Example: python -m benchmarks calibrate --bundle my_bundle --photos my_photos
 """
@@ -50,9 +52,16 @@ _SEEDS_PER_SET = 100_000
 _SIDE = 1024  # pixels of a photo's longer side, at most
 _KINDS_PER_PHOTO = 2
 _LEAST = 20  # candidates, drawn ones and others, below which nothing can be fitted
-_RIDGE = 1.0  # scikit-learn's C: hundreds of candidates, eleven weights
+_UNITS = 8  # of one network; three are trained, and their mean is one of three times as many
+_NETWORKS = 3
+_DECAY = 1.0  # scikit-learn's alpha: thousands of candidates, some 200 weights a network
+_RATE = 0.005
+_EPOCHS = 400
+_STEADY = 1e-6  # standard deviation of a clue that is always the same
+_CLIP = 3.0  # standard deviations from its mean, beyond which a clue counts no more
+_DIGITS = 4  # of a weight
 
-Rows = NDArray[np.float64]  # (n, number of NAMES)
+Rows = NDArray[np.float64]  # (n, number of CLUES)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,12 +92,13 @@ def run(options: argparse.Namespace) -> int:
     report.prepare(options.out)
     total = options.scenes + options.plain * (1 + _KINDS_PER_PHOTO)
     seen: list[Seen] = []
-    with Looker(options.bundle, runtime=options.runtime, threads=options.threads) as looker:
-        known = weights(looker.defaults)
-        with progress("pictures", total) as advance:
-            for scene in asked:
-                seen.append(looker.look(scene))
-                advance()
+    with (
+        Looker(options.bundle, runtime=options.runtime, threads=options.threads) as looker,
+        progress("pictures", total) as advance,
+    ):
+        for scene in asked:
+            seen.append(looker.look(scene))
+            advance()
     fitted = fit([c for one in seen for c in one.candidates])
     table = thresholds(seen, halves(seen))
     result = {
@@ -98,8 +108,7 @@ def run(options: argparse.Namespace) -> int:
         "marks": sum(one.marks for one in seen),
         "candidates": sum(len(one.candidates) for one in seen),
         "seed": options.seed,
-        "defaults": {**named(fitted), "mark_threshold": best(table)},
-        "before": None if known is None else named(known),
+        "defaults": {"mark_threshold": best(table)},
         "thresholds": table,
     }
     text = markdown(result)
@@ -109,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
             "calibrate.md": f"# What the clues count\n\n{text}\n".encode(),
             "calibrate.json": report.pretty(result),
             "defaults.json": report.pretty(result["defaults"]),
+            "belief.json": to_text(asdict(fitted)).encode(),
         },
     )
     if not options.json:
@@ -122,22 +132,50 @@ def fit(candidates: Sequence[Candidate], *, least: int = _LEAST) -> Weights:
 
     Raises BenchmarkError for fewer than ``least`` of either.
     """
-    from sklearn.linear_model import LogisticRegression
-
     drawn = np.array([c.drawn for c in candidates], np.bool_)
     if min(drawn.sum(), (~drawn).sum()) < least:
         raise BenchmarkError(
             f"the networks saw {drawn.sum()} drawn marks and {(~drawn).sum()} others, and "
             f"{least} of both are needed; ask for more --scenes, or train them first"
         )
-    model = LogisticRegression(C=_RIDGE, fit_intercept=False, max_iter=10_000)
-    values = model.fit(_rows(candidates), drawn).coef_[0].round(3).tolist()
-    return Weights(tuple(values[: len(CLUES)]), tuple(values[len(CLUES) :]))
+    rows = _rows(candidates)
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale[scale < _STEADY] = 1.0
+    low, high = mean - _CLIP * scale, mean + _CLIP * scale
+    kinds = np.eye(len(KINDS))[[c.clues.kind for c in candidates]]
+    inputs = np.hstack([(np.clip(rows, low, high) - mean) / scale, kinds])
+    units, sums, added = [], [], 0.0
+    for seed in range(_NETWORKS):
+        (first, last), (bias, odds) = _network(inputs, drawn, seed)
+        first[: len(CLUES)] /= scale[:, None]  # as they are given when a mark is judged
+        bias = bias - mean @ first[: len(CLUES)]
+        units += np.vstack([first, bias]).T.tolist()
+        sums += (last[:, 0] / _NETWORKS).tolist()
+        added += float(odds[0]) / _NETWORKS
+    return Weights(
+        low=_rounded(low),
+        high=_rounded(high),
+        units=tuple(_rounded(unit) for unit in units),
+        sums=_rounded([*sums, added]),
+    )
 
 
-def named(fitted: Weights) -> dict[str, float]:
-    """Weights as a bundle's defaults have them."""
-    return dict(zip(NAMES, (*fitted.clues, *fitted.kinds), strict=True))
+def _network(inputs: Rows, drawn: NDArray[np.bool_], seed: int) -> tuple[list[Rows], list[Rows]]:
+    """Weights and biases of a trained network: of its units, then of their sum."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    model = MLPClassifier(
+        (_UNITS,), alpha=_DECAY, learning_rate_init=_RATE, max_iter=_EPOCHS, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are many enough
+        model.fit(inputs, drawn)
+    return model.coefs_, model.intercepts_
+
+
+def _rounded(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(round(float(value), _DIGITS) for value in values)
 
 
 def halves(seen: Sequence[Seen]) -> list[Weights]:
@@ -163,7 +201,7 @@ class _Judged:
         }
 
 
-def thresholds(seen: Sequence[Seen], by: Sequence[Weights | None]) -> list[dict[str, Any]]:
+def thresholds(seen: Sequence[Seen], by: Sequence[Weights]) -> list[dict[str, Any]]:
     """Recall, false marks per picture and F1 for a row of thresholds; ``by`` weighs picture k."""
     marks = sum(one.marks for one in seen)
     pairs = [(c, w) for one, w in zip(seen, by, strict=True) for c in one.candidates]
@@ -195,20 +233,11 @@ def markdown(result: Mapping[str, Any]) -> str:
         f"{result['candidates']} candidates in {result['pictures']} pictures with "
         f"{result['marks']} marks. {report.machine_line(result)}."
     )
-    weighed = [[name, f"{value:g}"] for name, value in result["defaults"].items()]
-    return "\n\n".join(
-        [
-            report.table(head, rows),
-            report.table(("default", "value"), weighed),
-            seen,
-        ]
-    )
+    return "\n\n".join([report.table(head, rows), seen])
 
 
 def _rows(candidates: Iterable[Candidate]) -> Rows:
-    """One row per candidate: its clues, and a 1 for its kind."""
-    kinds = np.eye(len(KINDS))
-    return np.array([[*c.clues.values(), *kinds[c.clues.kind]] for c in candidates])
+    return np.array([c.clues.values() for c in candidates])
 
 
 def _pictures(options: argparse.Namespace) -> Iterator[Scene]:

@@ -12,17 +12,18 @@ from PIL import Image
 
 from benchmarks.matching import Region, match_ink
 from markcut.belief import Clues
-from markcut.belief_weights import CLUES, NAMES
+from markcut.belief_weights import CLUES, Weights
 from markcut.bundle import load_bundle
 from markcut.chain import Outputs, find_marks, preprocess
 from markcut.clock import Clock
-from markcut.contracts import CLIPSEG, YOLO11_SEG
+from markcut.contracts import CLIPSEG, KINDS, YOLO11_SEG
 from markcut.parameters import MAX_MARKS, parse_parameters
 from markcut.runners import open_runner
 from training.scenes import Scene
 
+_NOTHING = (0.0,) * len(CLUES)
 # weights under which everything is sure, so that nothing is left out
-_ALL = {**dict.fromkeys(NAMES, 0.0), **dict.fromkeys(NAMES[len(CLUES) :], 20.0)}
+_ALL = Weights(_NOTHING, _NOTHING, ((0.0,) * (len(CLUES) + len(KINDS) + 1),), (0.0, 20.0))
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Looker:
 
     def __init__(self, bundle: Path, *, runtime: str, threads: int | None) -> None:
         loaded = load_bundle(bundle)
-        self.defaults = loaded.manifest.defaults
+        self._defaults = loaded.manifest.defaults
         self._asked = parse_parameters(
-            {"max_marks": MAX_MARKS}, defaults=self.defaults, prompts=loaded.manifest.prompts
+            {"max_marks": MAX_MARKS}, defaults=self._defaults, prompts=loaded.manifest.prompts
         )
         self._cond = loaded.cond(self._asked.prompt)[None]
         self._runners = {
@@ -74,7 +75,8 @@ class Looker:
             self._yolo(views.yolo11_seg),
             self._yolo,
             self._asked,
-            {**self.defaults, **_ALL},
+            self._defaults,
+            _ALL,
             clock,
         )
         height, width = views.picture.shape[:2]

@@ -275,7 +275,7 @@ def _upstream(
         ways += [(bf16, True) for bf16 in precisions]
     return [
         Upstream(
-            checkpoints, manifest.prompts[0], asked, manifest.defaults, threads,
+            checkpoints, manifest.prompts[0], asked, manifest.defaults, manifest.belief, threads,
             bf16=bf16, compiled=compiled, device=device or "cpu",
         )
         for bf16, compiled in ways

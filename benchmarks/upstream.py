@@ -26,7 +26,7 @@ from benchmarks.upstream_networks import (
     quiet_ultralytics,
 )
 from markcut import rle
-from markcut.belief_weights import weights
+from markcut.belief_weights import Weights
 from markcut.chain import WEAK, WINDOWS
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG
@@ -56,6 +56,7 @@ class Upstream:
     prompt: str
     asked: Parameters
     defaults: Mapping[str, float]
+    weights: Weights | None
     threads: int | None
     bf16: bool = False
     compiled: bool = False
@@ -95,6 +96,7 @@ class UpstreamEngine:
 
         self._contender = contender
         self._asked, self._defaults = contender.asked, contender.defaults
+        self._weights = contender.weights
         self._torch = torch
 
     @cached_property
@@ -169,7 +171,7 @@ class UpstreamEngine:
                 nearer += self.yolo.detect(pixels, window, threshold)
         with clock.stage("marks"):
             return merge(
-                pixels, seen, nearer, heat, weights=weights(self._defaults),
+                pixels, seen, nearer, heat, windows=windows, weights=self._weights,
                 threshold=self._asked.mark_threshold, max_marks=self._asked.max_marks,
             )  # fmt: skip
 

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.defaults import read_defaults
+from export.defaults import read_belief, read_defaults
 from export.precision import command as precision
 from export.tool_versions import tool_versions
+from markcut.belief_weights import Weights
 from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
 from markcut.contracts import MODELS
 from markcut.manifest import SIZES, Checkpoint, parse_manifest
@@ -102,6 +103,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="many of them: an object of JSON, such as `python -m benchmarks calibrate` writes",
     )  # fmt: skip
     parser.add_argument(
+        "--belief", type=Path, metavar="FILE",
+        help="what the clues to a mark count, as `python -m benchmarks calibrate` writes it "
+        "(default: YOLO's score is all that counts)",
+    )  # fmt: skip
+    parser.add_argument(
         "--licence", default=LICENCE, metavar="TEXT", help="what the manifest says about licences"
     )
 
@@ -112,7 +118,8 @@ def run(options: argparse.Namespace) -> int:
 
     prompts = tuple(options.prompt or PROMPTS)
     defaults = read_defaults(options.defaults, options.default)
-    _check_early(options, prompts=prompts, defaults=defaults)
+    belief = read_belief(options.belief)
+    _check_early(options, prompts=prompts, defaults=defaults, belief=belief)
     console = Console(stderr=True, highlight=False)
     parts = _Parts()
     for title, load in _loaders(options, prompts, parts):
@@ -125,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
             soft_wrap=True,
         )
         return 1
-    manifest = _manifest(options, parts, prompts=prompts, defaults=defaults)
+    manifest = _manifest(options, parts, prompts=prompts, defaults=defaults, belief=belief)
     bundle = parts.bundle(options.out, manifest)
     asked = precision.parse_precisions(options.precision)
     if set(asked.values()) != {"fp32"}:
@@ -245,6 +252,7 @@ def _manifest(
     *,
     prompts: tuple[str, ...],
     defaults: Mapping[str, float],
+    belief: Weights | None,
 ) -> Manifest:
     from export.to_onnx import OPSET
 
@@ -255,6 +263,7 @@ def _manifest(
         sizes=parts.sizes,
         prompts=prompts,
         defaults=defaults,
+        belief=belief,
         provenance=Provenance(checkpoints=parts.checkpoints, tools=tool_versions(), opset=OPSET),
         licence=options.licence,
         verification={name: v.as_json() for name, v in parts.verifications.items()},
@@ -262,7 +271,11 @@ def _manifest(
 
 
 def _check_early(
-    options: argparse.Namespace, *, prompts: tuple[str, ...], defaults: Mapping[str, float]
+    options: argparse.Namespace,
+    *,
+    prompts: tuple[str, ...],
+    defaults: Mapping[str, float],
+    belief: Weights | None,
 ) -> None:
     """Raise for what the manifest, the folder or a loader would refuse after minutes of work."""
     from export import sam2
@@ -278,4 +291,5 @@ def _check_early(
         models={name: ModelEntry.of(f"{name}.onnx", b"-") for name in MODELS},
         sizes=dict(SIZES),
     )
-    parse_manifest(_manifest(options, draft, prompts=prompts, defaults=defaults).to_json())
+    manifest = _manifest(options, draft, prompts=prompts, defaults=defaults, belief=belief)
+    parse_manifest(manifest.to_json())

@@ -1,4 +1,4 @@
-"""The numbers that a bundle brings along: parameters, thresholds, what clues to a mark count."""
+"""What a bundle brings along beside networks: parameters, thresholds, what clues count."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from export.errors import ExportError
+from markcut.belief_weights import Weights, parse_weights
+from markcut.errors import BundleError
+from markcut.manifest_fields import MANIFEST
 
 DEFAULTS: Mapping[str, float] = {"mark_threshold": 0.25, "heat_threshold": 0.5}
 """Of a bundle whose maker says nothing else."""
@@ -35,17 +39,37 @@ def read_defaults(file: Path | None, given: Sequence[str]) -> dict[str, float]:
     return defaults
 
 
-def _numbers(file: Path) -> dict[str, float]:
+def read_belief(file: Path | None) -> Weights | None:
+    """What the clues to a mark count, from ``file``; None without one.
+
+    Raises :class:`~export.errors.ExportError` for what is none.
+    """
+    if file is None:
+        return None
+    try:
+        return parse_weights(
+            _object(file, "--belief", "what `benchmarks calibrate` writes"), "belief"
+        )
+    except BundleError as error:
+        raise ExportError(f"--belief: {file}: {str(error).removeprefix(f'{MANIFEST}: ')}") from None
+
+
+def _object(file: Path, flag: str, wanted: str) -> dict[str, Any]:
+    """The object of JSON in ``file``, which ``flag`` names."""
     try:
         found = json.loads(file.read_bytes())
     except OSError as error:
-        raise ExportError(f"--defaults: {file} cannot be read ({error.strerror})") from None
+        raise ExportError(f"{flag}: {file} cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise ExportError(f"--defaults: {file} is no valid JSON ({error})") from None
+        raise ExportError(f"{flag}: {file} is no valid JSON ({error})") from None
     if not isinstance(found, dict):
-        raise ExportError(f"--defaults: {file} is no object of JSON, expected {_EXAMPLE} or more")
+        raise ExportError(f"{flag}: {file} is no object of JSON, expected {wanted}")
+    return found
+
+
+def _numbers(file: Path) -> dict[str, float]:
     numbers = {}
-    for name, value in found.items():
+    for name, value in _object(file, "--defaults", f"{_EXAMPLE} or more").items():
         number = None if isinstance(value, str | bool) else _number(value)
         if number is None:
             raise ExportError(

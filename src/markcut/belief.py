@@ -1,8 +1,8 @@
 """How sure it is that something was drawn, from all that is known once its ink is known.
 
-YOLO judges a look; three things it does not see tell drawn marks from edges and prints, on photos
-more than anything else: whether a look at the whole picture shows the mark too, how much CLIPSeg
-has to say about the place, and how even the ink's colour is, for a pen has one colour.
+YOLO judges a look. What tells drawn marks from edges, prints and icons beside that: whether other
+looks show the mark too, how much CLIPSeg has to say about the place, and the ink itself
+(:mod:`markcut.ink_clues`).
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from markcut.belief_weights import Weights
-from markcut.geometry import Picture
+from markcut.belief_weights import CLUES, Weights
+from markcut.ink_clues import InkClues
 
 _UNSEEN = 0.01  # score of what no look at the whole picture shows
 _CERTAIN = 30.0  # log-odds, beyond which nothing changes
 _HEAT_ROOM = 2  # cells of the heat map around a mark's box: heat follows ink loosely
-_CORE = 12  # pixels off the ink's soft rim that it takes to judge it by them
-_SAMPLE = 4096  # pixels that are looked at
-_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_RARE = 0.001  # share of a picture, below which a colour is as good as nowhere
 
 
 @dataclass(frozen=True)
@@ -32,24 +29,37 @@ class Clues:
     kind: int  # index into KINDS
     score: float  # YOLO's in the surest of all looks, 0..1
     whole: float | None  # YOLO's in the surest look at the whole picture; None: not seen there
+    near: float  # YOLO's on average in the nearer looks at the place, 0..1
     heat: float  # :func:`heat_at`, 0..1
-    spread: float  # :func:`colour_spread`; 0 is the most even ink there can be
+    clear: float  # YOLO's probability of ink where it sees ink, on average, 0..1
+    ink: InkClues
 
-    def values(self) -> tuple[float, float, float, float]:
-        """The clues but the kind as the regression takes them, in the order of its CLUES."""
+    def values(self) -> tuple[float, ...]:
+        """The clues but the kind as numbers of a like size, in the order of CLUES."""
         whole = _UNSEEN if self.whole is None else self.whole
-        return _logit(self.score), _logit(whole), self.heat, math.log1p(self.spread)
+        ink = self.ink
+        named = {
+            "score": _logit(self.score),
+            "whole": _logit(whole),
+            "near": _logit(self.near),
+            "heat": self.heat,
+            "clear": self.clear,
+            "extent": math.log(ink.extent),
+            "width": math.log(ink.width),
+            "aspect": math.log(ink.aspect),
+            "fill": ink.fill,
+            "border": float(ink.border),
+            "spread": math.log1p(ink.spread),
+            "surroundings": math.log1p(ink.surroundings),
+            "rarity": math.log(ink.rarity + _RARE),
+            "chroma": math.log1p(ink.chroma),
+        }
+        return tuple(named[name] for name in CLUES)
 
 
-def belief(clues: Clues, weighed: Weights | None) -> float:
-    """How sure it is, 0..1, that the mark was drawn.
-
-    A probability by ``weighed``; without them, YOLO's word is all that counts: its score.
-    """
-    if weighed is None:
-        return clues.score
-    odds = float(np.dot(clues.values(), weighed.clues)) + weighed.kinds[clues.kind]
-    odds = min(max(odds, -_CERTAIN), _CERTAIN)
+def belief(clues: Clues, weights: Weights) -> float:
+    """How sure it is, 0..1, that the mark was drawn."""
+    odds = min(max(weights.odds(clues.values(), clues.kind), -_CERTAIN), _CERTAIN)
     return float(np.float32(1 / (1 + math.exp(-odds))))  # as it goes over every wire
 
 
@@ -63,25 +73,6 @@ def heat_at(
     left, top = (max(0, int(v) - _HEAT_ROOM) for v in (x0, y0))
     part = heatmap[top : int(np.ceil(y1)) + _HEAT_ROOM, left : int(np.ceil(x1)) + _HEAT_ROOM]
     return float(np.clip(np.nan_to_num(part, nan=0.0).max(initial=0.0), 0, 1))
-
-
-def colour_spread(picture: Picture, ink: NDArray[np.bool_], origin: tuple[int, int]) -> float:
-    """How far the colours of ``ink`` lie from their median: half of them at most so far.
-
-    ``ink`` (h, w) is a patch of the picture whose top left pixel is ``origin``. Its soft rim is
-    left out where enough remains. The distance is the sum over the channels of CIELAB.
-    """
-    x, y = origin
-    patch = picture[y : y + ink.shape[0], x : x + ink.shape[1]]
-    core = cv2.erode(ink.astype(np.uint8), _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    where = np.flatnonzero(core)
-    if len(where) < _CORE:
-        where = np.flatnonzero(ink)
-    where = where[:: -(-len(where) // _SAMPLE)]
-    colours = patch[np.divmod(where, ink.shape[1])][None].astype(np.float32) / 255
-    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0]
-    away = np.abs(lab - np.median(lab, axis=0)).sum(axis=1)
-    return float(np.median(away))
 
 
 def _logit(share: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from markcut.belief_weights import weights
+from markcut.belief_weights import Weights
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
 from markcut.erasing import without_ink
@@ -78,6 +78,7 @@ def find_marks(
     detect: Callable[[Array], Outputs],
     asked: Parameters,
     defaults: Mapping[str, float],
+    weights: Weights | None,
     clock: Clock,
 ) -> list[Mark]:
     """The picture's marks, from one look of each network and nearer looks where they are needed.
@@ -114,7 +115,8 @@ def find_marks(
             seen,
             nearer,
             heatmap[0],
-            weights=weights(defaults),
+            windows=windows,
+            weights=weights,
             threshold=asked.mark_threshold,
             max_marks=asked.max_marks,
         )

@@ -9,7 +9,8 @@ A manifest of format 1::
                             "precision": "fp16", "arithmetic": "fp32", "kept_fp32": []}, ...},
      "prompts": ["annotated", ...],
      "conds": {"file": "conds.npy", "sha256": "...", "bytes": 123},
-     "defaults": {"mark_threshold": 0.25, "heat_threshold": 0.5, "belief_score": 0.7, ...},
+     "defaults": {"mark_threshold": 0.25, "heat_threshold": 0.5, ...},
+     "belief": {"clues": [...], "units": [...], ...},
      "provenance": {"checkpoints": {"clipseg": {"name": "...", "sha256": "..."}, ...},
                     "tools": {"torch": "..."}, "opset": 17},
      "verification": {...}}
@@ -19,13 +20,12 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from markcut.belief_weights import NAMES, weights
+from markcut.belief_weights import Weights, parse_weights
 from markcut.contracts import KINDS, MODELS, STAGES
 from markcut.manifest_fields import (
     MANIFEST,
@@ -37,6 +37,7 @@ from markcut.manifest_fields import (
     check_keys,
     check_names,
     read_json,
+    to_text,
     wrong,
 )
 from markcut.parameters import MAX_MARKS, MAX_POINTS
@@ -57,15 +58,15 @@ DEFAULTS: Mapping[str, tuple[int, int]] = {
     "mark_threshold": (0, 1), "heat_threshold": (0, 1), "max_marks": (1, MAX_MARKS),
     "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100),
 }  # fmt: skip
-"""What a bundle may set, and from what to what: whole numbers but for those in 0..1. The weights
-of :mod:`markcut.belief_weights` may stand beside them."""
+"""What a bundle may set, and from what to what: whole numbers but for those in 0..1."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEPT_LIMIT = 2000  # operations of one model
 _KEPT_LENGTH = 300  # characters of one operation's name
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SIDE_LIMIT = 1 << 14
-_LATER: Mapping[str, Any] = {"arithmetic": "fp32", "kept_fp32": []}
+# keys that format 1 did not have from the beginning
+_LATER: Mapping[str, Any] = {"arithmetic": "fp32", "kept_fp32": [], "belief": None}
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ class Manifest:
     """Everything a bundle says about itself.
 
     ``prompts`` are texts, the default first; row k of the conds file is prompt k's vector.
-    ``defaults`` are numbers by the names of :data:`DEFAULTS` and :mod:`markcut.belief_weights`.
+    ``defaults`` are numbers by the names of :data:`DEFAULTS`, ``belief`` what the clues to a mark
+    count; without it, YOLO's score is all that counts.
     ``verification`` is the exporter's report, kept as JSON. :func:`check_manifest` says whether
     the whole is sound; :func:`parse_manifest` calls it.
     """
@@ -153,6 +155,7 @@ class Manifest:
     defaults: Mapping[str, float]
     provenance: Provenance
     licence: str
+    belief: Weights | None = None
     verification: Mapping[str, Any] = field(default_factory=dict)
     kinds: tuple[str, ...] = KINDS
     stages: tuple[str, ...] = STAGES
@@ -164,12 +167,12 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return to_text(asdict(self))
 
 
 def parse_manifest(text: str | bytes) -> Manifest:
     """The manifest that ``text`` spells; :class:`BundleError` names the first key at fault."""
-    top = read_json(text)
+    top = {"belief": _LATER["belief"], **read_json(text)}
     found = top.get("format")
     if isinstance(found, bool) or found != FORMAT:
         raise wrong("format", found, f"{FORMAT}; export again or use the markcut that wrote it")
@@ -190,6 +193,7 @@ def parse_manifest(text: str | bytes) -> Manifest:
             k: as_number(v, f"defaults.{k}")
             for k, v in as_object(top["defaults"], "defaults").items()
         },
+        belief=parse_weights(top["belief"], "belief"),
         provenance=_provenance(top["provenance"]),
         verification=as_object(top["verification"], "verification"),
         licence=as_text(top["licence"], "licence"),
@@ -254,16 +258,13 @@ def _check_defaults(defaults: Mapping[str, float]) -> None:
         if name not in defaults:
             raise wrong("defaults", list(defaults), f"a number called {name!r} among them")
     for name, value in defaults.items():
-        if name in NAMES:
-            continue
         if name not in DEFAULTS:
-            known = ", ".join((*DEFAULTS, "belief_..."))
+            known = ", ".join(DEFAULTS)
             raise wrong(f"defaults.{name}"[:80], value, f"one of the names {known}")
         low, high = DEFAULTS[name]
         if not low <= value <= high or (high > 1 and value != int(value)):
             kind = "a whole number" if high > 1 else "a number"
             raise wrong(f"defaults.{name}", value, f"{kind} from {low} to {high}")
-    weights(defaults)
 
 
 def _provenance(raw: object) -> Provenance:
@@ -290,7 +291,6 @@ def _provenance(raw: object) -> Provenance:
 
 def _file_entry(kind: type[Any], raw: object, key: str) -> Any:
     known = tuple(kind.__dataclass_fields__)
-    # keys that format 1 did not have from the beginning
     fields = {**{name: _LATER[name] for name in known if name in _LATER}, **as_object(raw, key)}
     check_keys(fields, key, known)
     read: Mapping[str, Callable[[object, str], object]]

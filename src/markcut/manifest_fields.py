@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from markcut.errors import BundleError
 
 MANIFEST = "manifest.json"
 """The file's name, and the key of all that it says."""
+
+_NUMBERS = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
 
 
 def read_json(text: str | bytes) -> dict[str, Any]:
@@ -21,6 +24,12 @@ def read_json(text: str | bytes) -> dict[str, Any]:
             f"{MANIFEST} is no valid JSON ({error}); export the bundle again"
         ) from None
     return as_object(raw, MANIFEST)
+
+
+def to_text(fields: Mapping[str, Any]) -> str:
+    """JSON for people, a list of numbers on one line; ValueError for what is not finite."""
+    text = json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+    return _NUMBERS.sub(lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"
 
 
 def wrong(key: str, came: object, wanted: str) -> BundleError:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from markcut.arrow import has_head
-from markcut.belief import Clues, belief, colour_spread, heat_at
+from markcut.belief import Clues, belief, heat_at
 from markcut.belief_weights import Weights
 from markcut.contracts import KINDS, YOLO_SIDE
 from markcut.geometry import Picture, Window
 from markcut.ink import refine_ink, trimmed
+from markcut.ink_clues import InkJudge
 from markcut.looks import BLURRED, Detection, crop_windows, detections
-from markcut.sightings import Sighting, group_sightings, sighting
+from markcut.sightings import Group, Sighting, group_sightings, sighting
 
 __all__ = [
     "Detection",
@@ -33,6 +34,7 @@ _PIECES = 4  # of a mark that no look shows whole
 _CANDIDATES = 3  # groups judged for every mark that is wanted
 _DOUBLE = 0.6  # part of one mark's ink that is another's too
 _PART = 0.15  # of its ink, up to which a mark may lie on another one's
+_INK = 0.5  # probability from which a cell is ink
 _EQUAL = 2  # decimals in which scores differ, when marks are put in order
 
 Patch = tuple[NDArray[np.bool_], tuple[int, int]]  # and its origin (x0, y0)
@@ -80,6 +82,7 @@ def merge(
     crops: Sequence[Detection],
     heatmap: NDArray[np.float32],
     *,
+    windows: Sequence[Window],
     weights: Weights | None,
     threshold: float,
     max_marks: int,
@@ -88,7 +91,7 @@ def merge(
 
     ``whole`` is what YOLO saw in the whole picture, ``crops`` what it saw in all windows, both
     also far below ``threshold``, which a mark's score must reach; ``heatmap`` (s, s) is CLIPSeg's,
-    ``weights`` say what the clues to a score count.
+    ``weights`` say what the clues to a score count; without them it is YOLO's.
     The same mark seen several times counts once: all looks vote for its kind, the finest that
     has all of it gives the ink, which tells arrows from lines. Ordered by score, equal ones from
     left to right.
@@ -97,24 +100,39 @@ def merge(
     blurred = max(height, width) > BLURRED * YOLO_SIDE  # a look at the whole shows no thin ink
     seen = [sighting(d, height, width) for d in (*whole, *crops) if np.isfinite(d.score)]
     groups = sorted(group_sightings(seen), key=lambda g: (-g.score, float(g.best.box[0])))
+    judge = InkJudge(picture)
     marks: list[Mark] = []
     for group in groups[: _CANDIDATES * max_marks]:
-        heat = heat_at(heatmap, group.best.box, height=height, width=width)
-        distant = group.score if blurred else group.score_from((0, 0, width, height))
-        clues = Clues(group.kind, group.score, distant, heat, spread=0.0)
-        even = weights is None or not weights.rises_with_spread
-        if even and belief(clues, weights) < threshold:  # whatever its ink, which takes time, is
+        score, clues = group.score, None
+        if weights is None and score < threshold:
             continue
         ink, (x, y) = _ink(picture, group.pieces())
         if any(_doubles(mark, ink, (x, y)) for mark in marks):
             continue
-        clues = replace(clues, spread=colour_spread(picture, ink, (x, y)))
-        score = belief(clues, weights)
+        if weights is not None:
+            distant = score if blurred else group.score_from((0, 0, width, height))
+            near = group.score_near(windows)
+            clues = Clues(
+                kind=group.kind,
+                score=score,
+                whole=distant,
+                near=score if near is None else near,
+                heat=heat_at(heatmap, group.best.box, height=height, width=width),
+                clear=_clear(group),
+                ink=judge.clues(ink, (x, y)),
+            )
+            score = belief(clues, weights)
         if score >= threshold:
             box = np.array([x, y, x + ink.shape[1], y + ink.shape[0]], np.float32)
             marks.append(Mark(_kind(group.kind, ink), score, box, ink, (x, y), clues))
     marks.sort(key=lambda m: (-round(m.score, _EQUAL), float(m.box[0])))
     return marks[:max_marks]
+
+
+def _clear(group: Group) -> float:
+    prob = group.best.detection.prob
+    sure = prob[prob > _INK]
+    return float(sure.mean(dtype=np.float64)) if sure.size else 0.0
 
 
 def _kind(kind: int, ink: NDArray[np.bool_]) -> int:

@@ -203,6 +203,7 @@ class Pipeline:
             lambda view: self._runners[YOLO11_SEG.name].infer({_VIEW: view}),
             asked,
             self.manifest.defaults,
+            self.manifest.belief,
             clock,
         )
 

@@ -18,6 +18,8 @@ _ALIKE = 0.6  # IoU of two boxes of one mark
 _SHARED = 0.55  # part of the ink of one of two sightings of one mark that is the other's too
 _PART = 0.15  # of a mark's ink; less than that, both shown whole, is another mark
 _GRID = 48  # points on a side where ink of two sightings is compared
+_HARDLY = 0.25  # score up to which a look has not seen it; weaker ones are not always asked for
+_LOOSE = 2.0  # pixels by which a box may leave its window
 _FAITHFUL = 0.5  # of the best score, and IoU of boxes, from which a look may give the ink
 
 
@@ -105,6 +107,22 @@ class Group:
         """That of the surest look at ``window``; None if none of them shows the mark."""
         scores = [s.score for s in self.sightings if s.detection.window == window]
         return max(scores, default=None)
+
+    def score_near(self, windows: Sequence[Window]) -> float | None:
+        """Mean over those of ``windows`` that hold the mark's box; None if none does.
+
+        Of every window the surest look counts; that it was not seen, or hardly, counts alike.
+        """
+        x0, y0, x1, y1 = self.best.box
+        scores = [
+            max(self.score_from(window) or 0.0, _HARDLY)
+            for window in windows
+            if window[0] <= x0 + _LOOSE
+            and window[1] <= y0 + _LOOSE
+            and window[2] >= x1 - _LOOSE
+            and window[3] >= y1 - _LOOSE
+        ]
+        return sum(scores) / len(scores) if scores else None
 
 
 def group_sightings(sightings: Sequence[Sighting]) -> list[Group]:

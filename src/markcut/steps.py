@@ -57,8 +57,9 @@ def point_sampler(
     for network in (CLIPSEG, YOLO11_SEG):
         _count(clock, network, inputs)
     outputs = {tensor.name: array for tensor, array in zip(YOLO11_SEG.outputs, whole, strict=True)}
+    told = bundle.manifest
     marks = chain.find_marks(
-        picture, heatmap, outputs, detect, asked, bundle.manifest.defaults, clock
+        picture, heatmap, outputs, detect, asked, told.defaults, told.belief, clock
     )
     height, width = picture.shape[:2]
     side = bundle.manifest.sizes["S"]

@@ -12,8 +12,9 @@ from benchmarks.__main__ import main
 from benchmarks.candidates import Candidate, Looker, Seen
 from benchmarks.errors import BenchmarkError
 from benchmarks.marks import drawn_on
-from markcut.belief import Clues
-from markcut.belief_weights import NAMES, weights
+from export.defaults import read_belief
+from markcut.belief import Clues, belief
+from markcut.ink_clues import InkClues
 
 DEMO = Path(__file__).parents[2] / "artifacts" / "demo"
 
@@ -26,20 +27,28 @@ def seen(count: int) -> list[Seen]:
         candidates = []
         for drawn in (True, False):
             heat = float(np.clip(rng.normal(0.7 if drawn else 0.2, 0.05), 0, 1))
-            clues = Clues(int(rng.integers(7)), float(rng.random()), None, heat, rng.random() * 9)
-            candidates.append(Candidate(clues, drawn))
+            candidates.append(Candidate(clues(rng, heat), drawn))
         found.append(Seen(tuple(candidates), 2 if index == 0 else 1))
     return found
 
 
+def clues(rng: np.random.Generator, heat: float) -> Clues:
+    size, width, fill, rarity = rng.uniform(0.01, 0.9, 4).tolist()
+    ink = InkClues(
+        extent=size, width=width * size, aspect=1 + rarity, fill=fill, border=False,
+        spread=rng.random() * 9, surroundings=rng.random() * 40, rarity=rarity, chroma=50 * fill,
+    )  # fmt: skip
+    near, score = rng.uniform(0.25, 0.9, 2).tolist()
+    kind = int(rng.integers(7))
+    return Clues(kind, score, whole=None, near=near, heat=heat, clear=0.8, ink=ink)
+
+
 def test_what_tells_marks_apart_counts() -> None:
     fitted = calibrate.fit([c for one in seen(100) for c in one.candidates])
-    score, whole, heat, spread = fitted.clues
-    assert heat > 5
-    assert max(map(abs, (score, whole, spread))) < 0.3 * heat
-    named = calibrate.named(fitted)
-    assert list(named) == list(NAMES)
-    assert weights(named) == fitted
+    rng = np.random.default_rng(1)
+    drawn, others = ([belief(clues(rng, h), fitted) for _ in range(100)] for h in (0.7, 0.2))
+    assert np.mean(np.array(drawn) > 0.5) > 0.95
+    assert np.mean(np.array(others) < 0.5) > 0.95
 
 
 def test_thresholds_are_judged_by_the_other_half() -> None:
@@ -84,5 +93,8 @@ def test_the_file_fits_the_export(
     assert result["marks"] == 37
     defaults = json.loads((tmp_path / "defaults.json").read_text())
     assert defaults == result["defaults"]
-    assert set(defaults) == {*NAMES, "mark_threshold"}
+    assert set(defaults) == {"mark_threshold"}
+    weights = read_belief(tmp_path / "belief.json")
+    assert weights is not None
+    assert len(weights.units) == 24
     assert "| threshold | recall |" in (tmp_path / "calibrate.md").read_text()

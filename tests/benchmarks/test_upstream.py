@@ -68,7 +68,7 @@ class GivenSam2:
 def test_the_upstream_chain_clicks_into_what_is_marked(bf16: bool) -> None:
     defaults = {"mark_threshold": 0.3, "heat_threshold": 0.5}
     contender = Upstream(
-        Checkpoints("", "", ""), "annotated", Parameters(0.3), defaults, None, bf16=bf16
+        Checkpoints("", "", ""), "annotated", Parameters(0.3), defaults, None, None, bf16=bf16
     )
     engine = UpstreamEngine(contender)
     vars(engine).update(clipseg=GivenClipseg(), yolo=GivenYolo(), sam2=GivenSam2())
@@ -112,7 +112,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path) -> None:
 
     torch.save({"model": Intruder()}, tmp_path / "marks.pt")
     files = Checkpoints("", str(tmp_path / "marks.pt"), "")
-    contender = Upstream(files, "annotated", Parameters(0.3), {}, None)
+    contender = Upstream(files, "annotated", Parameters(0.3), {}, None, None)
     with contender.without_networks() as engine, pytest.raises(ExportError, match="could run code"):
         _ = engine.yolo
     with pytest.raises(ExportError, match="could run code"):

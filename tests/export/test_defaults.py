@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from export.defaults import DEFAULTS, read_defaults
+from export.defaults import DEFAULTS, read_belief, read_defaults
 from export.errors import ExportError
+from tests.markcut.weighing import SCORE
 
 
 def test_the_file_counts_more_than_ours_and_the_word_more_than_the_file(tmp_path: Path) -> None:
     file = tmp_path / "defaults.json"
-    file.write_text('{"mark_threshold": 0.4, "belief_dot": -1, "max_marks": 9}')
+    file.write_text('{"mark_threshold": 0.4, "points_per_mark": 2, "max_marks": 9}')
     found = read_defaults(file, ["max_marks=3"])
-    assert found == {**DEFAULTS, "mark_threshold": 0.4, "belief_dot": -1.0, "max_marks": 3.0}
+    assert found == {**DEFAULTS, "mark_threshold": 0.4, "points_per_mark": 2.0, "max_marks": 3.0}
     assert read_defaults(None, []) == DEFAULTS
 
 
@@ -41,3 +44,13 @@ def test_a_file_of_something_else(text: str, said: str, tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="nowhere cannot be read"):
         read_defaults(tmp_path / "nowhere", [])
+
+
+def test_what_the_clues_count(tmp_path: Path) -> None:
+    file = tmp_path / "belief.json"
+    file.write_text(json.dumps(asdict(SCORE)))
+    assert read_belief(file) == SCORE
+    assert read_belief(None) is None
+    file.write_text(json.dumps({**asdict(SCORE), "sums": []}))
+    with pytest.raises(ExportError, match=r"--belief: .*belief.json: belief.sums: got \[\]"):
+        read_belief(file)

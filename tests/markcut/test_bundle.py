@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from markcut.belief_weights import NAMES
 from markcut.bundle import FileEntry, Manifest, load_bundle, pack_conds, write_bundle
 from markcut.contracts import MODELS
 from markcut.errors import BundleError, InvalidInput
@@ -223,8 +222,8 @@ def kept(names: list[str]) -> Callable[[dict[str, Any]], Any]:
             "0.0, expected a whole number from 1",
         ),
         (lambda m: m["defaults"].update(max_marks=2.5), "expected a whole number from 1 to 32"),
-        (lambda m: m["defaults"].update(belief_dot=1), "'belief_score' with them, or none"),
-        (lambda m: m["defaults"].update(dict.fromkeys(NAMES, 1e300)), "from -1000 to 1000"),
+        (lambda m: m.update(belief=[1]), "belief: got [1], expected an object"),
+        (lambda m: m.update(belief={}), "belief: got [], expected the keys low"),
         (lambda m: m.update(provenance={}), "it has no 'checkpoints'"),
         (lambda m: m["provenance"].update(opset="17"), 'provenance.opset: got "17"'),
         (lambda m: m["provenance"]["tools"].update(torch=2), "provenance.tools.torch"),

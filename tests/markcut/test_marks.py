@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from markcut import marks as marks_module
-from markcut.belief_weights import Weights
 from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO_TOP_K
 from markcut.geometry import Placement, Window, letterbox
 from markcut.ink import refine_ink
 from markcut.marks import Detection, Mark, crop_windows, detections, ink_with_margin
 from tests.markcut.drawn import Mask, Picture, ellipse, loop, mark, scene, strokes
+from tests.markcut.weighing import linear
 
 Outputs = dict[str, NDArray[Any]]
-WEIGHTS = Weights((0.68, 0.33, 1.36, -0.34), (0.48, -0.94, -0.74, -1.02, -0.11, -0.05, -1.09))
-merge = partial(marks_module.merge, weights=WEIGHTS)
+WEIGHTS = linear(0.4, score=0.7, whole=0.3, heat=1.4, spread=-0.3)
+merge = partial(marks_module.merge, weights=WEIGHTS, windows=())
 COLD = np.zeros((352, 352), np.float32)
 
 
@@ -475,7 +475,7 @@ def test_a_lower_threshold_changes_nothing_about_where_to_look(
     for threshold in (0.6, 0.25, 0.01):
         asked = Parameters(mark_threshold=threshold)
         found = chain.find_marks(
-            picture, COLD[None], whole, lambda view: {}, asked, defaults, Clock()
+            picture, COLD[None], whole, lambda view: {}, asked, defaults, None, Clock()
         )
         counts.append(len(found))
     assert counts == [1, 1, 3]

@@ -98,7 +98,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[Mark]:
     """What the looks at the picture are taken to have shown; tests add to it."""
     marks: list[Mark] = []
 
-    def merge(*looks: Any, weights: Any, threshold: float, max_marks: int) -> Any:
+    def merge(*looks: Any, threshold: float, max_marks: int, **rest: Any) -> Any:
         return [one for one in marks if one.score >= threshold][:max_marks]
 
     def crop_windows(heatmap: Any, whole: Any, *, height: int, width: int, **rest: Any) -> Any:
