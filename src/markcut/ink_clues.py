@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from markcut.geometry import Picture
 
 _CORE = 12  # pixels off the ink's soft rim that it takes to judge it by them
-_SAMPLE = 4096  # pixels that are looked at
+_SAMPLE = 1024  # pixels that are looked at, of the ink and around it
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _GRID = 128  # pixels on a side by which the whole picture's colours are judged, at most
 _AROUND = 160  # the same for the ink and what lies around it
@@ -76,21 +76,21 @@ class InkJudge:
     def _colours(
         self, where: NDArray[np.intp], shape: tuple[int, ...], origin: tuple[int, int]
     ) -> Lab:
-        """Of the pixels ``where`` (flat indices) of a patch; not all of very many."""
+        """Of some of the pixels ``where`` (flat indices) of a patch."""
         x, y = origin
         patch = self._picture[y : y + shape[0], x : x + shape[1]]
-        where = where[:: -(-len(where) // _SAMPLE)]
-        return _lab(patch[np.divmod(where, shape[1])])
+        return _lab(patch[np.divmod(_some(where), shape[1])])
 
     def _around(self, ink: NDArray[np.bool_], origin: tuple[int, int]) -> Lab:
-        """Colours next to the ink, but for its soft rim; of a large mark every k-th pixel's."""
+        """Colours next to the ink, but for its soft rim; of a large mark on every k-th pixel."""
         height, width = self._picture.shape[:2]
         step = -(-max(ink.shape) // _AROUND)
         part = ink[::step, ::step]
         reach = int(_FAR) + 1
         free = np.pad(~part, reach, constant_values=True).astype(np.uint8)
         away = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-        y, x = np.nonzero((away > _NEAR) & (away <= _FAR))
+        where = _some(np.flatnonzero((away > _NEAR) & (away <= _FAR)))
+        y, x = np.divmod(where, free.shape[1])
         x, y = origin[0] + (x - reach) * step, origin[1] + (y - reach) * step
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
         return _lab(self._picture[y[inside], x[inside]])
@@ -121,6 +121,11 @@ class InkJudge:
         (x, y), (rows, columns) = origin, shape
         room = min(x, y, width - x - columns, height - y - rows)
         return bool(room < _BORDER * max(rows, columns))
+
+
+def _some(where: NDArray[np.intp]) -> NDArray[np.intp]:
+    """``where``, or every k-th of very many."""
+    return where[:: max(1, -(-len(where) // _SAMPLE))]
 
 
 def _lab(pixels: NDArray[np.uint8]) -> Lab:
