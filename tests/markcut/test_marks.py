@@ -14,7 +14,7 @@ from markcut.contracts import KINDS, YOLO11_SEG, YOLO_MASK_SIDE, YOLO_SIDE, YOLO
 from markcut.geometry import Placement, Window, letterbox
 from markcut.ink import refine_ink
 from markcut.marks import Detection, Mark, crop_windows, detections, ink_with_margin
-from tests.markcut.drawn import Mask, Picture, ellipse, loop, mark, scene, strokes
+from tests.markcut.drawn import INK, Mask, Picture, ellipse, loop, mark, scene, strokes
 from tests.markcut.weighing import linear
 
 Outputs = dict[str, NDArray[Any]]
@@ -244,6 +244,23 @@ def test_ink_of_the_cloths_own_colour_falls_back_to_the_coarse_mask() -> None:
     found[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
     assert np.count_nonzero(found & ink) > 0.8 * np.count_nonzero(ink)
     assert iou(found, ink) > 0.5
+
+
+@pytest.mark.parametrize(("colour", "stays"), [((30, 60, 200), False), (INK, True)])
+def test_a_piece_of_another_colour_is_another_thing(
+    colour: tuple[int, int, int], stays: bool
+) -> None:
+    shape = (700, 900)
+    stroke = tick(shape, 300, 350, 240, 12)
+    block = np.zeros(shape, np.bool_)
+    block[160:190, 520:545] = True
+    picture = scene(np.zeros(shape, np.bool_), stroke)
+    picture[block] = colour
+    patch, (x, y) = refine_ink(picture, looked([("tick", 0.9, stroke | block)])[0])
+    found = np.zeros(shape, np.bool_)
+    found[y : y + patch.shape[0], x : x + patch.shape[1]] = patch
+    assert iou(found & ~block, stroke) > 0.8
+    assert (found & block).any() == stays
 
 
 def test_translucent_ink_over_a_pattern_is_found() -> None:
