@@ -16,6 +16,7 @@ from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.candidates import Candidate, Looker, Seen
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
+from benchmarks.held_out import SIZES, planned
 from benchmarks.marks import drawn_on
 from benchmarks.progress import progress
 from markcut.belief import belief
@@ -49,6 +50,7 @@ Example: python -m benchmarks calibrate --bundle my_bundle --photos my_photos
 """
 _THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(2, 15))
 _SEEDS_PER_SET = 100_000
+_LARGE_EVERY = 12  # scenes: so often one of 12 MP with thin strokes, as a telephone takes photos
 _SIDE = 1024  # pixels of a photo's longer side, at most
 _KINDS_PER_PHOTO = 2
 _LEAST = 20  # candidates, drawn ones and others, below which nothing can be fitted
@@ -253,7 +255,11 @@ def _pictures(options: argparse.Namespace) -> Iterator[Scene]:
 
     def made() -> Iterator[Scene]:
         for index in range(options.scenes):
-            yield generate(TRAINING_SEEDS[last - index], photos=photos)
+            seed = TRAINING_SEEDS[last - index]
+            if index % _LARGE_EVERY == 0:
+                yield planned(SIZES[-1], seed).make(photos)
+            else:
+                yield generate(seed, photos=photos)
         rng = np.random.default_rng(options.seed)
         for index in range(options.plain):
             kinds = [None, *rng.choice(KINDS, _KINDS_PER_PHOTO, replace=False).tolist()]

@@ -74,10 +74,14 @@ def plans(*, sizes: Sequence[str], scenes: int, seed: int) -> Iterator[Plan]:
             continue
         first = _FIRST + (seed * len(SIZES) + number) * _SEEDS_PER_SIZE
         for index in range(max(1, round(scenes * size.share))):
-            scene_seed = HELD_OUT_SEEDS[first + index]
-            height, width = _shape(size, np.random.default_rng((scene_seed, 1)))
             unmarked = index % _UNMARKED_EVERY == _UNMARKED_EVERY - 1
-            yield Plan(size, scene_seed, height, width, 0 if unmarked else None)
+            yield planned(size, HELD_OUT_SEEDS[first + index], marks=0 if unmarked else None)
+
+
+def planned(size: Size, seed: int, *, marks: int | None = None) -> Plan:
+    """The scene of ``seed`` in a picture of ``size``."""
+    height, width = _shape(size, np.random.default_rng((seed, 1)))
+    return Plan(size, seed, height, width, marks)
 
 
 def held_out_photos(folder: Path | None) -> PhotoPool:
