@@ -13,6 +13,8 @@ from dataclasses import dataclass
 Damage = Callable[[Collection[str]], float]
 
 _SECTIONS = 8  # the nodes are cut into so many runs to begin with
+_BROKEN = 20.0  # damage from which a graph is not inexact but broken
+_TAIL = 4  # part of the graph whose last one is kept then, for a beginning
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ def search(
 ) -> Found:
     """Find few of ``nodes`` (in the graph's order) to keep; the damage is ``allowed`` at most then.
 
-    Everything is converted first. If that is too much, runs of nodes are converted one at a time;
+    Everything is converted first. If that breaks the graph, its end is kept: what comes behind a
+    network, boxes in pixels and their overlaps, is one calculation that cannot be halved. If that
+    is too much, or not enough, runs of nodes are converted one at a time;
     the most damaging run is halved again and again, and what is left of it is kept, until the
     rest, converted together, passes. At most ``most`` tries; ``step`` is told before each what
     will be tried.
@@ -59,12 +63,18 @@ def search(
     if whole <= allowed:
         return Found((), whole, whole, tries)
 
+    if whole > _BROKEN and most > _SECTIONS + 2:
+        tail = tuple(every[len(every) - len(every) // _TAIL :])
+        found = measure(tail, f"all but the last {len(tail)}")
+        if found <= allowed:
+            return Found(tail, found, whole, tries)
+
     def alone(run: Sequence[str]) -> float:
         return measure([n for n in every if n not in set(run)], f"{len(run)} alone, from {run[0]}")
 
     size = max(1, math.ceil(len(every) / _SECTIONS))
     runs = [every[i : i + size] for i in range(0, len(every), size)]
-    left = [(alone(run), run) for run in runs] if most > len(runs) + 1 else []
+    left = [(alone(run), run) for run in runs] if most > len(runs) + tries else []
     kept: set[str] = set()
     added = sum(found for found, _ in left)
     # together, runs do less damage than their sum, which is mostly noise: learn how much less

@@ -248,6 +248,13 @@ def test_the_search_finds_who_is_to_blame(culprits: tuple[str, ...]) -> None:
     assert found.whole == (math.inf if culprits else 0.4)
 
 
+def test_a_graph_that_breaks_at_its_end_keeps_its_end() -> None:
+    nodes = [f"n{i}" for i in range(40)]
+    found = search(nodes, lambda keep: 50.0 if not set(nodes[31:]) <= set(keep) else 0.5)
+    assert found.keep == tuple(nodes[30:])
+    assert found.tries == 2
+
+
 @pytest.mark.parametrize("most", [1, 20])
 def test_the_search_gives_up_in_time(most: int) -> None:
     tries: list[str] = []
