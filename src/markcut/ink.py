@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markcut.coarse_mask import CoarseMask, coarse_mask, touched_pixels
+from markcut.colour import lab
 from markcut.geometry import Picture, Window
 from markcut.looks import Detection
 from markcut.strokes import without_specks
@@ -150,20 +151,14 @@ def _without_strangers(
         return ink
     sizes = np.bincount(labels[ink], minlength=count)
     largest = int(sizes.argmax())
-    colour = _median_lab(picture[labels == largest])
+    colour = np.median(lab(picture[labels == largest]), axis=0)
     kept = np.ones(count, np.bool_)
     for piece in np.flatnonzero(sizes >= _PIECE * sizes[largest]):
         if piece != largest:
             where = labels == piece
-            away = np.linalg.norm(_median_lab(picture[where]) - colour)
+            away = np.linalg.norm(np.median(lab(picture[where]), axis=0) - colour)
             kept[piece] = away <= _STRANGE and prob[where].mean() >= _UNSURE * 255
     return np.asarray(ink & kept[labels], np.bool_)
-
-
-def _median_lab(pixels: NDArray[np.uint8]) -> Floats:
-    """The median colour of (n, 3) RGB in CIELAB."""
-    colours = pixels[None].astype(np.float32) / 255
-    return np.asarray(np.median(cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0], axis=0), np.float32)
 
 
 @dataclass(frozen=True)

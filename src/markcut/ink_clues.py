@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from markcut.colour import Lab, lab
 from markcut.geometry import Picture
 
 _CORE = 12  # pixels off the ink's soft rim that it takes to judge it by them
@@ -23,8 +24,6 @@ _AROUND = 160  # the same for the ink and what lies around it
 _NEAR, _FAR = 2.5, 7.0  # of them: what lies around begins and ends so far from the ink
 _LIKE = 12.0  # distance in CIELAB up to which two colours are one
 _BORDER = 0.02  # of a mark's extent: what comes nearer to the picture's border touches it
-
-Lab = NDArray[np.float32]  # (n, 3), CIELAB of D65: L in 0..100
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class InkJudge:
         """Of some of the pixels ``where`` (flat indices) of a patch."""
         x, y = origin
         patch = self._picture[y : y + shape[0], x : x + shape[1]]
-        return _lab(patch[np.divmod(_some(where), shape[1])])
+        return lab(patch[np.divmod(_some(where), shape[1])])
 
     def _around(self, ink: NDArray[np.bool_], origin: tuple[int, int]) -> Lab:
         """Colours next to the ink, but for its soft rim; of a large mark on every k-th pixel."""
@@ -93,7 +92,7 @@ class InkJudge:
         y, x = np.divmod(where, free.shape[1])
         x, y = origin[0] + (x - reach) * step, origin[1] + (y - reach) * step
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        return _lab(self._picture[y[inside], x[inside]])
+        return lab(self._picture[y[inside], x[inside]])
 
     def _share_elsewhere(
         self, colour: NDArray[np.float32], shape: tuple[int, ...], origin: tuple[int, int]
@@ -110,7 +109,7 @@ class InkJudge:
     def _overview(self) -> NDArray[np.float32]:
         """Every k-th pixel's colour: (rows, columns, 3)."""
         part = self._picture[:: self._step, :: self._step]
-        return _lab(part.reshape(-1, 3)).reshape(part.shape)
+        return lab(part.reshape(-1, 3)).reshape(part.shape)
 
     @cached_property
     def _step(self) -> int:
@@ -126,14 +125,6 @@ class InkJudge:
 def _some(where: NDArray[np.intp]) -> NDArray[np.intp]:
     """``where``, or every k-th of very many."""
     return where[:: max(1, -(-len(where) // _SAMPLE))]
-
-
-def _lab(pixels: NDArray[np.uint8]) -> Lab:
-    """(n, 3) RGB to CIELAB."""
-    if not len(pixels):
-        return np.zeros((0, 3), np.float32)
-    colours = np.ascontiguousarray(pixels)[None].astype(np.float32) / 255
-    return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)[0])
 
 
 def _spread(colours: Lab) -> float:

@@ -404,6 +404,25 @@ def test_a_look_at_the_whole_counts_where_it_could_have_shown_the_mark() -> None
     assert scores[0] < scores[1]
 
 
+def test_nearer_looks_that_miss_a_mark_count_against_it() -> None:
+    ink = tick(SHAPE, 700, 600, 200, 9)
+    window, other = (380, 280, 1020, 920), (400, 300, 1040, 940)
+    picture = plain(ink)
+    looks = [*looked([("tick", 0.8, ink)]), *looked([("tick", 0.7, ink)], window)]
+    scores = [
+        only(
+            merge(
+                picture, looks[:1], looks[1:], COLD, threshold=0.01, max_marks=8,
+                windows=windows, weights=linear(near=1.0),
+            )
+        ).score
+        for windows in ((window, other), (window,), ((0, 0, 90, 90),))
+    ]  # fmt: skip
+    assert scores[0] < scores[1] < scores[2]
+    assert scores[1] == pytest.approx(0.7, abs=1e-5)
+    assert scores[2] == pytest.approx(0.8, abs=1e-5)  # no nearer look could show it
+
+
 def test_heat_and_even_ink_make_a_mark_surer() -> None:
     ink = tick(SHAPE, 700, 600, 200, 9)
     whole = looked([("tick", 0.4, ink)])
