@@ -1,9 +1,10 @@
 """SAM2's prompt encoder and mask decoder as one graph that answers N objects of one picture.
 
-Two ideas make it small. Everything per-object broadcasts against the one picture's features, so
-nothing is repeated. And image tokens stay ``[N, tokens, C]`` to the end: each 2 x 2 convolution
+Three ideas make it small. Everything per-object broadcasts against the one picture's features, so
+nothing is repeated. Image tokens stay ``[N, tokens, C]`` to the end: each 2 x 2 convolution
 is a product that turns one token into four (or four into one), so norms and activations run along
-the last axis, and only the four finished masks are put back into rows and columns.
+the last axis, and only the four finished masks are put back into rows and columns. And image
+tokens are never projected to be attended to (:mod:`export.sam2_attention`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from export.graph import attention, linear, spread
+from export.graph import linear, spread
+from export.sam2_attention import Attend, FewAnswer, FewAsk
 
 _HIDDEN = -1e4  # a logit whose exponential is nothing, also in 16 bit
 
@@ -90,50 +92,14 @@ class MaskPrompt(nn.Module):
         return torch.where(given.reshape(-1, 1, 1) > 0.5, x, self.absent)
 
 
-class KeepTwoAxes(torch.autograd.Function):
-    """``x`` reshaped behind its first two axes.
-
-    Both are dynamic here (objects, tokens). ONNX's Reshape can copy them by itself, where a trace
-    would measure them and put the shape together in six nodes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return x.reshape(*x.shape[:2], *shape)
-
-    @staticmethod
-    def symbolic(g: Any, x: Any, shape: tuple[int, ...]) -> Any:
-        return g.op("Reshape", x, g.op("Constant", value_t=torch.tensor((0, 0, *shape))))
-
-
-class Attend(nn.Module):
-    """``sam2.modeling.sam.transformer.Attention``, spelled out."""
-
-    def __init__(self, attend: Any) -> None:
-        super().__init__()
-        self.q, self.k, self.v = attend.q_proj, attend.k_proj, attend.v_proj
-        self.out, self.heads = attend.out_proj, attend.num_heads
-        self.width = attend.internal_dim // attend.num_heads
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None = None) -> Tensor:
-        q, k, v = self._split(self.q(q)), self._split(self.k(k)), self._split(self.v(v))
-        x = attention(q, k, v, width=self.width, hidden=hidden).transpose(1, 2)
-        out: Tensor = self.out(KeepTwoAxes.apply(x, (-1,)))
-        return out
-
-    def _split(self, x: Tensor) -> Tensor:
-        heads: Tensor = KeepTwoAxes.apply(x, (self.heads, -1))
-        return heads.transpose(1, 2)
-
-
 class TwoWay(nn.Module):
     """One ``TwoWayAttentionBlock``: tokens to themselves, to the image, and the image to them."""
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, pixels: int) -> None:
         super().__init__()
         self.to_self = Attend(block.self_attn)
-        self.to_image = Attend(block.cross_attn_token_to_image)
-        self.to_tokens = Attend(block.cross_attn_image_to_token)
+        self.to_image = FewAsk(block.cross_attn_token_to_image)
+        self.to_tokens = FewAnswer(block.cross_attn_image_to_token, pixels)
         self.norms = nn.ModuleList([block.norm1, block.norm2, block.norm3, block.norm4])
         self.mlp = block.mlp
         self.first = block.skip_first_layer_pe
@@ -218,8 +184,8 @@ class Decoder(nn.Module):
         y, x = torch.meshgrid(centres, centres, indexing="ij")
         self.register_buffer("centres", torch.stack([x, y], -1).flatten(0, 1).unsqueeze(0))
         transformer = decoder.transformer
-        self.blocks = nn.ModuleList(TwoWay(block) for block in transformer.layers)
-        self.final = Attend(transformer.final_attn_token_to_image)
+        self.blocks = nn.ModuleList(TwoWay(block, grid**2) for block in transformer.layers)
+        self.final = FewAsk(transformer.final_attn_token_to_image)
         self.final_norm = transformer.norm_final_attn
         self.upscaler = Upscaler(decoder, grid)
         self.masks, self.width = decoder.num_mask_tokens, decoder.transformer_dim

@@ -1,15 +1,19 @@
 """SAM2's image encoder, rewritten around its windows so that little but arithmetic is left.
 
 The upstream forward cuts every map into windows before each attention and glues it together
-afterwards. Here tokens stay cut: ``[B * windows, side, side, C]``. Norms and MLPs work on single
+afterwards. Here tokens stay cut: ``[B * windows, tokens, C]``. Norms and MLPs work on single
 tokens, so the cut changes only between blocks whose windows differ, pooling happens inside the
 windows, and attention over the whole map is one window. Query, key and value are three products
-(a split of one product is a slow copy in some runtimes). The neck's convolutions are merged with
-the decoder's projections behind them: both are linear, and so is the upsampling between.
+(a split of one product is a slow copy in some runtimes). What is pooled is cut into its parts
+before it is projected, while it is narrow, and the maximum is taken part by part: runtimes reduce
+along an axis several times as slowly. Three axes are what they have fast norms for. The neck's
+convolutions are merged with the decoder's projections behind them: both are linear, and so is the
+upsampling between.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,36 +46,29 @@ class Windows:
         return Windows(self.side // stride, self.window // stride)
 
     def cut(self, x: Tensor, channels: int) -> Tensor:
-        """``[B, side, side, C]`` -> ``[B * windows, window, window, C]``."""
+        """``[B, side, side, C]`` -> ``[B * windows, window * window, C]``."""
         if self.padding:
             x = F.pad(x, (0, 0, 0, self.padding, 0, self.padding))
         if self.grid > 1:
             x = x.reshape(-1, self.grid, self.window, self.grid, self.window, channels)
             x = x.transpose(2, 3)
-        return x.reshape(-1, self.window, self.window, channels)
+        return x.reshape(-1, self.window**2, channels)
 
     def cut_channels_first(self, x: Tensor, channels: int) -> Tensor:
-        """``[B, C, side, side]`` -> ``[B * windows, window, window, C]`` in one transposition."""
+        """``[B, C, side, side]`` -> ``[B * windows, window * window, C]`` in one transposition."""
         if self.padding:
             x = F.pad(x, (0, self.padding, 0, self.padding))
         x = x.reshape(-1, channels, self.grid, self.window, self.grid, self.window)
-        return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, self.window, self.window, channels)
+        return x.permute(0, 2, 4, 3, 5, 1).reshape(-1, self.window**2, channels)
 
     def join(self, x: Tensor, channels: int) -> Tensor:
-        """``[B * windows, window, window, C]`` -> ``[B, side, side, C]``."""
+        """``[B * windows, window * window, C]`` -> ``[B, side, side, C]``."""
         if self.grid > 1:
             x = x.reshape(-1, self.grid, self.grid, self.window, self.window, channels)
             x = x.transpose(2, 3)
         padded = self.side + self.padding
         x = x.reshape(-1, padded, padded, channels)
         return x[:, : self.side, : self.side] if self.padding else x
-
-    def join_channels_first(self, x: Tensor, channels: int) -> Tensor:
-        """``[B * windows, window, window, C]`` -> ``[B, C, side, side]``."""
-        x = x.reshape(-1, self.grid, self.grid, self.window, self.window, channels)
-        padded = self.side + self.padding
-        x = x.permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, padded, padded)
-        return x[:, :, : self.side, : self.side] if self.padding else x
 
     def recut(self, x: Tensor, to: Windows, channels: int) -> Tensor:
         """The same map, cut as ``to`` says."""
@@ -80,7 +77,7 @@ class Windows:
         return to.cut(self.join(x, channels), channels)
 
     def inside(self) -> Tensor:
-        """1 for tokens of the map and 0 for padding, ``[windows, window, window, 1]``."""
+        """1 for tokens of the map and 0 for padding, ``[windows, window * window, 1]``."""
         return self.cut(torch.ones(1, self.side, self.side, 1), 1)
 
 
@@ -115,41 +112,51 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
         if self.inside is not None:  # padding must be zero whenever attention sees it
-            count, side = self.windows.grid**2, self.windows.window
-            normed = normed.reshape(-1, count, side, side, self.dim) * self.inside
-            normed = normed.reshape(-1, side, side, self.dim)
-        shortcut = x if self.proj is None else self._pool(self.proj(normed))
-        x = shortcut + self.out(self._attend(normed))
+            count, tokens = self.windows.grid**2, self.windows.window**2
+            normed = normed.reshape(-1, count, tokens, self.dim) * self.inside
+            normed = normed.reshape(-1, tokens, self.dim)
+        pooled = self._pooled(normed)
+        shortcut = x if self.proj is None else _largest(self.proj, pooled)
+        x = shortcut + self.out(self._attend(_largest(self.q, pooled), normed))
         answer: Tensor = x + self.mlp(self.norm2(x))
         return answer
 
-    def _attend(self, x: Tensor) -> Tensor:
-        side = self.windows.window // self.stride
-        q = self._heads(self._pool(self.q(x)), side * side)
-        tokens = self.windows.window**2
+    def _attend(self, q: Tensor, x: Tensor) -> Tensor:
+        asking, tokens = self.after.window**2, self.windows.window**2
         k, v = self._heads(self.k(x), tokens), self._heads(self.v(x), tokens)
-        x = attention(q, k, v, width=self.dim_out // self.heads)
+        x = attention(self._heads(q, asking), k, v, width=self.dim_out // self.heads)
         if self.heads > 1:
             x = x.transpose(1, 2)
-        return x.reshape(-1, side, side, self.dim_out)
+        return x.reshape(-1, asking, self.dim_out)
 
     def _heads(self, x: Tensor, tokens: int) -> Tensor:
-        """``[n, window, window, C]`` -> ``[n, heads, tokens, C / heads]``, or without that axis."""
+        """``[n, tokens, C]`` -> ``[n, heads, tokens, C / heads]``, or without that axis."""
         if self.heads == 1:
-            return x.reshape(-1, tokens, self.dim_out)
+            return x
         return x.reshape(-1, tokens, self.heads, self.dim_out // self.heads).transpose(1, 2)
 
-    def _pool(self, x: Tensor) -> Tensor:
-        """Maxima over stride x stride cells, rows first: two reductions that vectorise."""
+    def _pooled(self, x: Tensor) -> list[Tensor]:
+        """The tokens that are pooled into one, one list of them for each of their places."""
         if self.stride == 1:
-            return x
-        side = self.windows.window // self.stride
-        rows = x.reshape(-1, side, self.stride, self.windows.window * self.dim_out).amax(2)
-        return rows.reshape(-1, side, side, self.stride, self.dim_out).amax(3)
+            return [x]
+        side, stride = self.after.window, self.stride
+        rows = x.reshape(-1, side, stride, self.windows.window * self.dim)
+        rows_of = [rows[:, :, i].reshape(-1, side, side, stride, self.dim) for i in range(stride)]
+        return [
+            row[:, :, :, j].reshape(-1, side * side, self.dim)
+            for row in rows_of
+            for j in range(stride)
+        ]
+
+
+def _largest(layer: nn.Module, pooled: list[Tensor]) -> Tensor:
+    """``layer`` of all parts, the maximum of them."""
+    found: Tensor = functools.reduce(torch.maximum, map(layer, pooled))
+    return found
 
 
 class Lateral(nn.Module):
-    """One stage to one output of the neck: tokens ``[B * windows, w, w, C]`` -> a map."""
+    """One stage to one output of the neck: tokens ``[B * windows, w * w, C]`` -> a map."""
 
     def __init__(self, convolution: Any, weight: Tensor, bias: Tensor, windows: Windows) -> None:
         super().__init__()
@@ -162,9 +169,13 @@ class Lateral(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         if self.single:
-            return self.windows.join_channels_first(self.layer(tokens), self.dim_out)
-        joined: Tensor = self.layer(self.windows.join_channels_first(tokens, self.dim))
+            return self._joined(self.layer(tokens), self.dim_out)
+        joined: Tensor = self.layer(self._joined(tokens, self.dim))
         return joined
+
+    def _joined(self, tokens: Tensor, channels: int) -> Tensor:
+        # channels move last: both transpositions at once copy single numbers all over the map
+        return self.windows.join(tokens, channels).permute(0, 3, 1, 2)
 
 
 class Pyramid(nn.Module):
@@ -185,7 +196,7 @@ class Pyramid(nn.Module):
 
 
 class Position(nn.Module):
-    """Hiera's position embedding, ``[1, windows, w, w, C]``, made from its small parameters.
+    """Hiera's position embedding, ``[1, windows, w * w, C]``, made from its small parameters.
 
     Runtimes fold it when they load the graph, so that the file need not hold a whole map of it.
     Bicubic resizing is a product along each axis; its matrix is the resized identity.
@@ -242,8 +253,8 @@ class Encoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
         cut, dim, _ = self.cuts[0]
         x = cut.cut_channels_first(self.patches(self.pixels(pixel_values)), dim)
-        x = x.reshape(-1, cut.grid**2, cut.window, cut.window, dim) + self.position()
-        x = x.reshape(-1, cut.window, cut.window, dim)
+        x = x.reshape(-1, cut.grid**2, cut.window**2, dim) + self.position()
+        x = x.reshape(-1, cut.window**2, dim)
         stages = []
         for index, (block, (wanted, dim, after)) in enumerate(
             zip(self.blocks, self.cuts, strict=True)
