@@ -77,7 +77,8 @@ def ink_grid(mark: Mark, side: int, *, height: int, width: int) -> Grid:
     step = int(min(width, height) / side / _SAMPLES)
     if step == 0:  # cells are hardly larger than pixels
         return _looked_up(mark.ink, mark.origin, 1, side, (height, width))
-    ys, xs = np.nonzero(mark.ink[step // 2 :: step, step // 2 :: step])
+    sampled = np.ascontiguousarray(mark.ink[step // 2 :: step, step // 2 :: step])
+    ys, xs = np.divmod(np.flatnonzero(sampled), sampled.shape[1])  # many times nonzero's speed
     column = ((xs + 0.5) * step + mark.origin[0]) * (side / width)
     row = ((ys + 0.5) * step + mark.origin[1]) * (side / height)
     at = np.clip(row.astype(int), 0, side - 1) * side + np.clip(column.astype(int), 0, side - 1)

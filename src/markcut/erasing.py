@@ -17,8 +17,8 @@ from markcut.candidates import ink_grid
 from markcut.geometry import Picture
 from markcut.marks import Mark
 
-_SIDE = 512  # painted at most this large: what is painted is smooth, and time grows with its area
-_MARGIN = 2  # cells around the ink that its soft edge, its shadow and JPEG's ringing reach
+_SIDE = 256  # painted at most this large: what is painted is smooth, and time grows with its area
+_MARGIN = 1  # cells around the ink that its soft edge, its shadow and JPEG's ringing reach
 _RADIUS = 3  # cells around the rim from which a cell is painted
 
 
@@ -42,10 +42,10 @@ def painted_over(view: Picture, where: NDArray[np.bool_]) -> Picture:
     ``where`` is (s, s), the same square at most as fine. Where it is everything ``view`` stays,
     for there is nothing to paint with.
     """
-    side, small = view.shape[0], where.shape[0]
+    side, small = view.shape[0], min(where.shape[0], _SIDE)
+    share = cv2.resize(where.astype(np.float32), (small, small), interpolation=cv2.INTER_AREA)
     reach = 2 * _MARGIN + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    ink = cv2.dilate(where.astype(np.uint8), disc)
+    ink = cv2.dilate((share > 0).astype(np.uint8), np.ones((reach, reach), np.uint8))
     if ink.all():
         return view
     if small == side:
@@ -54,4 +54,4 @@ def painted_over(view: Picture, where: NDArray[np.bool_]) -> Picture:
     painted = cv2.inpaint(less, ink, _RADIUS, cv2.INPAINT_TELEA)
     painted = cv2.resize(painted, (side, side), interpolation=cv2.INTER_LINEAR)
     over = cv2.resize(ink, (side, side), interpolation=cv2.INTER_NEAREST)
-    return np.where(over[..., None] > 0, painted, view).astype(np.uint8, copy=False)
+    return np.asarray(cv2.copyTo(painted, over, view.copy()), np.uint8)
