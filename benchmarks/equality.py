@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco
@@ -13,12 +14,28 @@ def mean_iou(ours: Sequence[bytes], theirs: Sequence[bytes], *, size: tuple[int,
 
     What has no partner counts as 0; nothing and nothing are the same.
     """
+    return _paired_by_overlap(ours, theirs, lambda: _overlaps(ours, theirs, size))
+
+
+def mean_box_iou(ours: Sequence[bytes], theirs: Sequence[bytes], *, size: tuple[int, int]) -> float:
+    """The same of the masks' boxes."""
+
+    def overlaps() -> np.ndarray:
+        first, second = (coco.toBbox(_run_lengths(masks, size)) for masks in (ours, theirs))
+        return np.asarray(coco.iou(first, second, [0] * len(second)), np.float64)
+
+    return _paired_by_overlap(ours, theirs, overlaps)
+
+
+def _paired_by_overlap(
+    ours: Sequence[bytes], theirs: Sequence[bytes], table: Callable[[], np.ndarray]
+) -> float:
     most = max(len(ours), len(theirs))
     if most == 0:
         return 1.0
     if not ours or not theirs:
         return 0.0
-    overlaps = _overlaps(ours, theirs, size)
+    overlaps = table()
     total = 0.0
     for _ in range(min(len(ours), len(theirs))):
         row, column = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
@@ -36,9 +53,11 @@ def paired_iou(ours: Sequence[bytes], theirs: Sequence[bytes], *, size: tuple[in
 
 def _overlaps(ours: Sequence[bytes], theirs: Sequence[bytes], size: tuple[int, int]) -> np.ndarray:
     """IoU of every pair; two empty masks are the same."""
-    first, second = (
-        [{"size": list(size), "counts": counts} for counts in masks] for masks in (ours, theirs)
-    )
+    first, second = (_run_lengths(masks, size) for masks in (ours, theirs))
     overlaps = np.asarray(coco.iou(first, second, [0] * len(second)), np.float64)
     empty = np.outer(coco.area(first) == 0, coco.area(second) == 0)
     return np.where(empty, 1.0, overlaps)
+
+
+def _run_lengths(masks: Sequence[bytes], size: tuple[int, int]) -> list[dict[str, Any]]:
+    return [{"size": list(size), "counts": counts} for counts in masks]

@@ -156,10 +156,11 @@ def _without_strangers(
     largest = int(sizes.argmax())
 
     def colour_of(where: NDArray[np.intp]) -> NDArray[Any]:
-        return np.asarray(np.median(lab(picture[np.divmod(where, ink.shape[1])]), axis=0))
+        colours = lab(picture[np.divmod(where, ink.shape[1])])
+        return np.asarray(np.median(colours, axis=0))
 
     colour = colour_of(inked[piece_of == largest])
-    kept = ink.copy()
+    kept: NDArray[np.bool_] = ink.copy()
     for piece in np.flatnonzero(sizes >= _PIECE * sizes[largest]):
         if piece != largest:
             where = inked[piece_of == piece]

@@ -20,7 +20,7 @@ from benchmarks import (
     outside,
 )
 from benchmarks.chain import Reply
-from benchmarks.equality import mean_iou, paired_iou
+from benchmarks.equality import mean_box_iou, mean_iou, paired_iou
 from benchmarks.errors import BenchmarkError
 from benchmarks.growth import Together, knee
 from benchmarks.networks import boxes, hot
@@ -58,6 +58,15 @@ def test_masks_are_paired_whatever_their_order() -> None:
     assert paired_iou([first, second], [second, first], size=SIZE) == 0.0
     assert paired_iou([first, EMPTY], [strip(0, 5), EMPTY], size=SIZE) == 0.75
     assert paired_iou([], [], size=SIZE) == 1.0
+
+
+def test_boxes_are_compared_whatever_fills_them() -> None:
+    frame = np.ones((10, 10), np.bool_)
+    frame[1:-1, 1:-1] = False
+    ring = rle.encode(frame, (0, 0), height=SIZE[0], width=SIZE[1])
+    assert mean_box_iou([ring], [strip(0, 10)], size=SIZE) == 1.0
+    assert mean_box_iou([ring, strip(20, 30)], [strip(20, 40)], size=SIZE) == 0.25
+    assert mean_box_iou([], [], size=SIZE) == 1.0
 
 
 def test_the_knee() -> None:
@@ -266,7 +275,7 @@ def parts() -> dict[str, Any]:
 
     def found(call: float, marks: int) -> dict[str, Any]:
         times = {**stages, "call": {"median": call, "p90": call}}
-        return {"marks": marks, "ink_iou": 1.0, "mask_iou": 1.0, "equal": True, "samples": 2,
+        return {"marks": marks, "box_iou": 1.0, "mask_iou": 1.0, "equal": True, "samples": 2,
                 "ms": times, "calls_ms": [call, call + 1], "peak_memory_mb": 512.0}  # fmt: skip
 
     contenders = {
@@ -279,7 +288,7 @@ def parts() -> dict[str, Any]:
          "contenders": {n: found(v + 15, 16) for n, v in contenders.items()}},
     ]  # fmt: skip
     pictures[1]["contenders"]["openvino bf16"] = {  # type: ignore[index]
-        "marks": 3, "ink_iou": 0.2, "mask_iou": 0.3, "equal": False,
+        "marks": 3, "box_iou": 0.2, "mask_iou": 0.3, "equal": False,
     }  # fmt: skip
     point = {"clients": 1, "per_second": 5.0, "p50_ms": 200.0, "p99_ms": 240.0, "requests": 9}
     encoder = {"sam2_encoder": {"median": 10.0, "p90": 11.0}}

@@ -113,7 +113,7 @@ def test_who_answers_otherwise_is_not_timed(fake_seats: list[tuple[str, Any]]) -
     contenders = [Fake("a"), Fake("b", width=10)]
     (picture,) = chain.measure(contenders, [SMALL], EFFORT, least_iou=0.9)["pictures"]
     found = picture["contenders"]["b"]
-    assert (found["mask_iou"], found["ink_iou"], found["equal"]) == (0.5, 1.0, False)
+    assert (found["mask_iou"], found["box_iou"], found["equal"]) == (0.5, 1.0, False)
     assert "ms" not in found
     assert ("b", "S s S") not in fake_seats
     (picture,) = chain.measure(contenders, [SMALL], EFFORT, least_iou=0.4)["pictures"]
