@@ -31,6 +31,8 @@ IOU_LIMIT = 0.6
 ROUNDS = 9
 """Rounds of suppression: exact for chains of up to nine boxes, each over the next."""
 
+_SMALLER = 2.0**-9  # exact, and areas of boxes that fp16 can hold: in pixels they reach 400,000
+
 
 def load(file: str) -> Loaded:
     """The checkpoint ``file`` as ultralytics writes it, read without running code from it.
@@ -140,7 +142,7 @@ class Yolo11Seg(nn.Module):
         Cluster-NMS (Zheng et al., 2020): every round asks which boxes are covered by one that was
         still standing after the last. It never takes more rounds than the longest chain.
         """
-        x0, y0, x1, y1 = boxes.split(1, 2)
+        x0, y0, x1, y1 = (boxes * _SMALLER).split(1, 2)
         area = (x1 - x0) * (y1 - y0)
         width = torch.minimum(x1, x1.transpose(1, 2)) - torch.maximum(x0, x0.transpose(1, 2))
         height = torch.minimum(y1, y1.transpose(1, 2)) - torch.maximum(y0, y0.transpose(1, 2))
