@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from export.graph import attention
 
+_ROOM = 5.5  # shares stay below exp(-5.5), so that 16 bit can hold the sum of thousands of values
+
 
 class Reshape(torch.autograd.Function):
     """``x`` in another shape, in which 0 stands for the same size as before on that axis.
@@ -83,7 +85,7 @@ class FewAsk(Few):
         asked = self._per_head(self.q(q) * self.scale) @ self.k.weight
         logits = asked @ k.transpose(1, 2)
         # a softmax whose sum divides the few results instead of the many shares
-        shares = (logits - logits.amax(-1, keepdim=True)).exp()
+        shares = (logits - (logits.amax(-1, keepdim=True) + _ROOM)).exp()
         got = self.v(shares @ v / shares.sum(-1, keepdim=True))
         by_head = Reshape.apply(got, (0, self.heads, -1, self.inner)) * self.own
         out: Tensor = self.out(by_head.sum(1))
