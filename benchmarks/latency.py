@@ -123,15 +123,28 @@ def run(options: argparse.Namespace) -> int:
         about = facts(options.bundle)
         report.prepare(options.out)
         result = {**about, **_measure(options)}
-    tables = latency_tables.tables(result)
-    text = f"# Latency\n\n{latency_tables.note(result)}\n\n{report.markdown(tables)}\n"
-    files = {"latency.md": text.encode(), "latency.json": report.pretty(result)}
-    report.write(options.out, {**files, **latency_plots.plots(result)})
+    try:
+        tables, files = _rendered(result)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if options.source is None:
+            raise
+        raise BenchmarkError(
+            f"--from: {options.source} is of another version of this benchmark, or was changed "
+            f"({type(error).__name__}: {error}); measure again"
+        ) from None
+    report.write(options.out, files)
     if not options.json:
         report.show(tables)
         print(latency_tables.note(result))
     print(report.one_line(result))
     return 0
+
+
+def _rendered(result: dict[str, Any]) -> tuple[list[report.Table], dict[str, bytes]]:
+    tables = latency_tables.tables(result)
+    text = f"# Latency\n\n{latency_tables.note(result)}\n\n{report.markdown(tables)}\n"
+    files = {"latency.md": text.encode(), "latency.json": report.pretty(result)}
+    return tables, {**files, **latency_plots.plots(result)}
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -220,6 +220,10 @@ def test_the_command_writes_everything_and_again_from_its_json(
     markdown = (out / "latency.md").read_text()
     assert "| 1 MP, 4 marks: openvino fp32" in markdown
     assert "ten more marks, openvino fp32" in markdown
+    small["contenders"]["openvino fp32"].pop("box_iou")  # as an older version left it
+    (tmp_path / "old.json").write_text(json.dumps(result))
+    assert main(["latency", "--from", str(tmp_path / "old.json"), "--out", str(again)]) == 2
+    assert "is of another version of this benchmark" in capsys.readouterr().err
 
 
 def test_nobody_can_take_part(
