@@ -108,7 +108,7 @@ class OwnNetwork(OnRunner):
                 np.array([[FOREGROUND]], np.int32),
                 np.zeros(1, np.int32),
             )
-            prompt = decoder_feeds(given, side, height=height, width=width)
+            prompt = decoder_feeds(given, side, window=(0, 0, width, height))
             values: list[Value] = [*features.values(), *prompt]
             feeds = dict(zip((t.name for t in SAM2_DECODER.inputs), values, strict=True))
             logits, predicted, _ = decoder.infer(feeds).values()

@@ -2,19 +2,20 @@
 
 CLIPSeg through transformers' processor and model, ultralytics' ``predict`` on the whole picture
 and on crops, ``SAM2ImagePredictor`` with one click per mark. What lies between the networks
-(where to look nearer, merging, sampling points) is Markcut's own, so that both do the same work
-and only the networks differ.
+(where YOLO and SAM2 look nearer, merging, sampling points) is Markcut's own, so that both do
+the same work and only the networks differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,12 +31,14 @@ from markcut.belief_weights import Weights
 from markcut.chain import WEAK, WINDOWS
 from markcut.clock import Clock
 from markcut.contracts import CLIPSEG, SAM2_DECODER, SAM2_ENCODER, STAGES, YOLO11_SEG
-from markcut.geometry import Picture
+from markcut.geometry import Picture, Window
 from markcut.images import decode
 from markcut.looks import Detection
 from markcut.marks import Mark, crop_windows, merge
+from markcut.mask_selection import Selection
+from markcut.nearer import NEVER, nearer_window
 from markcut.parameters import Parameters
-from markcut.point_sampler import FOREGROUND, sample_prompts
+from markcut.point_sampler import FOREGROUND, Prompts, sample_prompts
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,23 @@ class UpstreamEngine:
                 heat = self.clipseg.heat(pixels)
             marks = self._marks(pixels, heat, clock)
             with clock.stage("point_sampler"):
-                points = _clicks(pixels, marks, self._asked)
+                prompts = sample_prompts(
+                    pixels,
+                    marks,
+                    seed=self._asked.seed,
+                    points_per_mark=self._asked.points_per_mark,
+                )
+                points = _clicks(prompts, len(marks))
             objects: tuple[bytes, ...] = ()
             if marks:
-                objects = self._objects(pixels, points, clock)
+                masks = self._objects(pixels, points, clock)
+                window = nearer_window(
+                    marks, prompts, [_selection(mask) for mask in masks],
+                    height=height, width=width, most=self._defaults.get("nearer_look", NEVER),
+                )  # fmt: skip
+                if window is not None:
+                    masks = self._objects(pixels, points, clock, window)
+                objects = self._encoded(masks, window, (height, width), clock)
         with clock.stage("encode"):
             ink = tuple(rle.encode(m.ink, m.origin, height=height, width=width) for m in marks)
         stage_ms = dict(zip(STAGES, clock.milliseconds().tolist(), strict=True))
@@ -152,7 +168,9 @@ class UpstreamEngine:
 
     def segment(self, picture: bytes, points: Points) -> tuple[bytes, ...]:
         with self._torch.inference_mode(), self.precision():
-            return self._objects(decode(np.frombuffer(picture, np.uint8)), points, Clock())
+            pixels = decode(np.frombuffer(picture, np.uint8))
+            masks = self._objects(pixels, points, Clock())
+            return self._encoded(masks, None, pixels.shape[:2], Clock())
 
     def _marks(self, pixels: Picture, heat: NDArray[np.float32], clock: Clock) -> list[Mark]:
         height, width = pixels.shape[:2]
@@ -175,17 +193,26 @@ class UpstreamEngine:
                 threshold=self._asked.mark_threshold, max_marks=self._asked.max_marks,
             )  # fmt: skip
 
-    def _objects(self, pixels: Picture, points: Points, clock: Clock) -> tuple[bytes, ...]:
-        height, width = pixels.shape[:2]
+    def _objects(
+        self, pixels: Picture, points: Points, clock: Clock, window: Window | None = None
+    ) -> list[NDArray[np.bool_]]:
+        """The masks of ``window``, by default the whole picture."""
+        x0, y0, x1, y1 = window or (0, 0, pixels.shape[1], pixels.shape[0])
         with clock.stage(SAM2_ENCODER.name):
-            self.sam2.look(pixels)
-        found = []
-        for point in points:
-            with clock.stage(SAM2_DECODER.name):
-                mask = self.sam2.click(point)
-            with clock.stage("encode"):
-                found.append(rle.encode(mask, (0, 0), height=height, width=width))
-        return tuple(found)
+            self.sam2.look(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
+        with clock.stage(SAM2_DECODER.name):
+            return [self.sam2.click((x - x0, y - y0)) for x, y in points]
+
+    def _encoded(
+        self,
+        masks: Sequence[NDArray[np.bool_]],
+        window: Window | None,
+        size: tuple[int, ...],
+        clock: Clock,
+    ) -> tuple[bytes, ...]:
+        origin = (0, 0) if window is None else window[:2]
+        with clock.stage("encode"):
+            return tuple(rle.encode(m, origin, height=size[0], width=size[1]) for m in masks)
 
     def precision(self) -> AbstractContextManager[Any]:
         """In which to call the networks."""
@@ -194,15 +221,17 @@ class UpstreamEngine:
         return self._torch.autocast(self._contender.device, dtype=self._torch.bfloat16)
 
 
-def _clicks(
-    pixels: Picture, marks: list[Mark], asked: Parameters
-) -> tuple[tuple[float, float], ...]:
+def _clicks(prompts: Prompts, marks: int) -> tuple[tuple[float, float], ...]:
     """One point per mark: the first of its likeliest hypothesis."""
-    prompts = sample_prompts(pixels, marks, seed=asked.seed, points_per_mark=asked.points_per_mark)
     found = []
-    for index in range(len(marks)):
+    for index in range(marks):
         row = int(np.flatnonzero(prompts.owners == index)[0])
         at = int(np.flatnonzero(prompts.labels[row] == FOREGROUND)[0])
         x, y = prompts.coords[row, at].tolist()
         found.append((x, y))
     return tuple(found)
+
+
+def _selection(mask: NDArray[np.bool_]) -> Selection:
+    x, y, columns, rows = cv2.boundingRect(mask.view(np.uint8))
+    return Selection(mask[y : y + rows, x : x + columns], (x, y), score=0, row=0, reason="")

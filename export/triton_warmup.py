@@ -35,10 +35,11 @@ def warmup_files() -> dict[str, dict[str, bytes]]:
     size = np.array([_SIDE, _SIDE], np.int32).tobytes()
     picture = {image.name: _picture()}
     sized = {MARKED_OBJECT.outputs[-2].name: size}
-    owners = MASK_SELECTION.inputs[5].name
+    window = np.array([0, 0, _SIDE, _SIDE], np.int32).tobytes()
+    owners, seen = MASK_SELECTION.inputs[5].name, MASK_SELECTION.inputs[-2].name
     return {
         PREPROCESS.name: picture,
-        MASK_SELECTION.name: {owners: nobody, MARKS[0].name: nobody, **sized},
+        MASK_SELECTION.name: {owners: nobody, MARKS[0].name: nobody, seen: window, **sized},
         PROMPT_PREPROCESS.name: {
             **picture,
             boxes.name: np.full((1, 4), np.nan, np.float32).tobytes(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER, SAM2_ENCODER
 from markcut.geometry import stretch
 from markcut.marks import Mark
 from markcut.mask_shape import clean
+from markcut.nearer import NEVER
 from markcut.pipeline import Pipeline
 from markcut.point_sampler import BOX_START, FOREGROUND, PADDING
 from markcut.runners import Runner, Value
@@ -67,7 +69,11 @@ def chain_findings(
     answers is cleaned by the pipeline's own code, which is no part of any network. From the
     tensor, both have the pipeline's view of the picture, its marks painted over. From the
     picture, which keeps its marks, both resize and upscale by themselves, at the same prompts.
+    Both look once: a nearer look is the same networks' on a part of the picture.
     """
+    manifest = bundle.manifest
+    once = dataclasses.replace(manifest, defaults={**manifest.defaults, "nearer_look": NEVER})
+    bundle = dataclasses.replace(bundle, manifest=once)
     decoder = Listening(runners[SAM2_DECODER.name])
     pipeline = Pipeline(bundle, {**runners, SAM2_DECODER.name: decoder})
     image = MARKED_OBJECT.inputs[0].name

@@ -13,9 +13,10 @@ from markcut.clock import Clock
 from markcut.contracts import CLIPSEG_SIDE, MARKED_OBJECT, YOLO_SIDE
 from markcut.erasing import without_ink
 from markcut.errors import InvalidInput
-from markcut.geometry import Halves, Picture, letterbox, placed, stretch
+from markcut.geometry import Halves, Picture, Window, letterbox, placed, stretch
 from markcut.images import decode
 from markcut.marks import Detection, Mark, crop_windows, detections, merge
+from markcut.nearer import marks_in
 from markcut.parameters import Parameters
 
 Array = NDArray[Any]
@@ -61,14 +62,21 @@ def preprocess(image: Array, clock: Clock) -> Views:
 
 
 def unmarked_view(
-    picture: Picture | Halves, marks: Sequence[Mark], side: int, clock: Clock
+    picture: Picture | Halves,
+    marks: Sequence[Mark],
+    side: int,
+    clock: Clock,
+    window: Window | None = None,
 ) -> NDArray[Any]:
-    """The picture as SAM2 takes it, its marks painted over: (1, S, S, 3); ``side`` is S."""
-    halves = picture if isinstance(picture, Halves) else Halves(picture)
-    height, width = halves.picture.shape[:2]
+    """The picture as SAM2 takes it, its marks painted over: (1, S, S, 3); ``side`` is S.
+
+    ``window`` is the part that SAM2 looks at, with all marks in it; by default the whole.
+    """
     with clock.stage("preprocess"):
-        view = stretch(halves, side)[0]
-        return without_ink(view, marks, height=height, width=width)[None]
+        view, placement = stretch(picture, side, window=window)
+        x0, y0, x1, y1 = placement.window
+        seen = marks_in(placement.window, marks)
+        return without_ink(view, seen, height=y1 - y0, width=x1 - x0)[None]
 
 
 def find_marks(

@@ -258,6 +258,7 @@ PREPROCESS = ModelSpec(
 _DECODER_PROMPTS = SAM2_DECODER.inputs[len(_FEATURES) :]
 _LABELS, _HAS_MASK = _DECODER_PROMPTS[1], _DECODER_PROMPTS[3]
 _SIZE = Tensor("picture_size", "INT32", (2,))
+_WINDOW = Tensor("sam2_window", "INT32", (4,))  # xyxy, what SAM2 sees of the picture
 
 # the prompts in pixels of the picture, and which mark each row belongs to; the one row of a
 # picture without marks belongs to -1 and is dropped at the end
@@ -281,12 +282,21 @@ POINT_SAMPLER = ModelSpec(
         _CLOCK,
     ),
     # SAM2 sees the picture without its marks, so its view is made once they are known
-    outputs=(_view(SAM2_ENCODER), *_DECODER_PROMPTS, _COORDS, _OWNERS, *MARKS, _SIZE, _CLOCK),
+    outputs=(
+        _view(SAM2_ENCODER),
+        *_DECODER_PROMPTS,
+        _COORDS,
+        _OWNERS,
+        *MARKS,
+        _SIZE,
+        _WINDOW,
+        _CLOCK,
+    ),
 )
 
 MASK_SELECTION = ModelSpec(
     "mask_selection",
-    inputs=(*SAM2_DECODER.outputs, _COORDS, _LABELS, _OWNERS, *MARKS, _SIZE, _CLOCK),
+    inputs=(*SAM2_DECODER.outputs, _COORDS, _LABELS, _OWNERS, *MARKS, _SIZE, _WINDOW, _CLOCK),
     outputs=MARKED_OBJECT.outputs,
 )
 

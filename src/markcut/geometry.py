@@ -102,11 +102,9 @@ def letterbox(
     halves = picture if isinstance(picture, Halves) else Halves(picture)
     window = _checked(halves.picture, window)
     placement = _letterboxed(window, side)
-    x0, y0, x1, y1 = window
     left, top, right, bottom = placement.inner
     square = np.full((side, side, 3), PADDING, np.uint8)
-    if window != (0, 0, *halves.picture.shape[1::-1]):
-        halves = Halves(halves.picture[y0:y1, x0:x1])
+    halves = _within(halves, window)
     square[top:bottom, left:right] = _resize(halves, right - left, bottom - top)
     return square, placement
 
@@ -125,12 +123,17 @@ def _letterboxed(window: Window, side: int) -> Placement:
     return Placement(window, (left, top, left + inner_width, top + inner_height), side)
 
 
-def stretch(picture: Picture | Halves, side: int) -> tuple[Picture, Placement]:
-    """The whole picture as a (side, side, 3) square, each axis scaled on its own."""
+def stretch(
+    picture: Picture | Halves, side: int, *, window: Window | None = None
+) -> tuple[Picture, Placement]:
+    """A window of the picture as a (side, side, 3) square, each axis scaled on its own.
+
+    ``window`` is by default the whole picture; it must lie inside and hold at least one pixel.
+    """
     halves = picture if isinstance(picture, Halves) else Halves(picture)
-    placement = Placement(
-        window=_checked(halves.picture, None), inner=(0, 0, side, side), side=side
-    )
+    window = _checked(halves.picture, window)
+    placement = Placement(window=window, inner=(0, 0, side, side), side=side)
+    halves = _within(halves, window)
     return np.ascontiguousarray(_resize(halves, side, side, smooth=True)), placement
 
 
@@ -142,6 +145,13 @@ def _checked(picture: Picture, window: Window | None) -> Window:
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
         raise ValueError(f"window: got {window}, expected xyxy inside {width} x {height} pixels")
     return int(x0), int(y0), int(x1), int(y1)
+
+
+def _within(halves: Halves, window: Window) -> Halves:
+    x0, y0, x1, y1 = window
+    if window == (0, 0, *halves.picture.shape[1::-1]):
+        return halves
+    return Halves(halves.picture[y0:y1, x0:x1])
 
 
 def _resize(halves: Halves, width: int, height: int, *, smooth: bool = False) -> Picture:

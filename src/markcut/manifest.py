@@ -56,7 +56,7 @@ REQUIRED_DEFAULTS = ("mark_threshold", "heat_threshold")
 
 DEFAULTS: Mapping[str, tuple[int, int]] = {
     "mark_threshold": (0, 1), "heat_threshold": (0, 1), "max_marks": (1, MAX_MARKS),
-    "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100),
+    "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100), "nearer_look": (0, 1),
 }  # fmt: skip
 """What a bundle may set, and from what to what: whole numbers but for those in 0..1."""
 

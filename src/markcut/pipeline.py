@@ -32,9 +32,11 @@ from markcut.contracts import (
 )
 from markcut.errors import RunnerError
 from markcut.feature_cache import FeatureCache
+from markcut.geometry import Halves, Window
 from markcut.manifest import Manifest
 from markcut.marks import Mark
-from markcut.mask_selection import Selection, select_masks
+from markcut.mask_selection import Selection
+from markcut.nearer import NEVER, nearer_window, select_in, whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.point_sampler import Prompts, decoder_feeds, sample_prompts
 from markcut.runners import Runner, RunnerInfo, Value, infer_resident, open_runner
@@ -143,9 +145,7 @@ class Pipeline:
                 views.picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
             )
         if encoding is not None:
-            outputs = self._prompt(encoding.result(), prompts, (height, width), clock)
-            with clock.stage("mask_selection"):
-                selections = select_masks(outputs, prompts, marks, height=height, width=width)
+            selections = self._segment(views.halves, marks, prompts, encoding.result(), clock)
         with clock.stage("encode"):
             answer = build_answer(marks, prompts, selections, height=height, width=width)
         return _named(MARKED_OBJECT, [*answer, clock.milliseconds()])
@@ -207,17 +207,38 @@ class Pipeline:
             clock,
         )
 
-    def _prompt(
+    def _segment(
         self,
-        features: Mapping[str, Value],
+        halves: Halves,
+        marks: Sequence[Mark],
         prompts: Prompts,
-        size: tuple[int, int],
+        features: Mapping[str, Value],
         clock: Clock,
-    ) -> dict[str, Array]:
-        """The decoder's masks for all prompts at once."""
+    ) -> list[Selection]:
+        """The object of every mark; ``features`` are the whole picture's."""
         side = self.manifest.sizes["S"]
+        height, width = halves.picture.shape[:2]
+        most = self.manifest.defaults.get("nearer_look", NEVER)
+        window = whole(height, width)
+        outputs = self._prompt(features, prompts, window, clock)
+        with clock.stage("mask_selection"):
+            selections = select_in(window, outputs, prompts, marks)
+            nearer = nearer_window(
+                marks, prompts, selections, height=height, width=width, most=most
+            )
+        if nearer is None:
+            return selections
+        view = unmarked_view(halves, marks, side, clock, nearer)
+        outputs = self._prompt(self._encode(view, clock), prompts, nearer, clock)
+        with clock.stage("mask_selection"):
+            return select_in(nearer, outputs, prompts, marks)
+
+    def _prompt(
+        self, features: Mapping[str, Value], prompts: Prompts, window: Window, clock: Clock
+    ) -> dict[str, Array]:
+        """The decoder's masks for all prompts at once; ``features`` are those of ``window``."""
         feeds: list[Value] = [features[tensor.name] for tensor in SAM2_ENCODER.outputs]
-        feeds += decoder_feeds(prompts, side, height=size[0], width=size[1])
+        feeds += decoder_feeds(prompts, self.manifest.sizes["S"], window=window)
         return self._run(SAM2_DECODER, feeds, clock)
 
     def _encode(self, view: Array, clock: Clock) -> Mapping[str, Value]:

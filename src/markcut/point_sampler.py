@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from markcut.geometry import Picture
+from markcut.geometry import Picture, Window
 from markcut.hypotheses import hypotheses
 from markcut.marks import Mark
 from markcut.views import look
@@ -83,13 +83,15 @@ def sample_prompts(
     return Prompts(coords=coords, labels=labels, owners=np.array(owners, np.int32))
 
 
-def decoder_feeds(prompts: Prompts, side: int, *, height: int, width: int) -> list[NDArray[Any]]:
-    """``prompts`` on a picture (height, width) as the decoder's last four inputs, in their order.
+def decoder_feeds(prompts: Prompts, side: int, *, window: Window) -> list[NDArray[Any]]:
+    """``prompts`` as the decoder's last four inputs, in their order.
 
-    ``side`` is S. SAM2 counts pixels from their centres, so half a pixel is taken off.
+    ``side`` is S, ``window`` what SAM2 sees of the picture. SAM2 counts
+    pixels from their centres, so half a pixel is taken off.
     """
     rows = len(prompts.owners)
-    coords = prompts.coords * (side / np.array([width, height], np.float32)) - 0.5
+    start, end = np.array(window, np.float32).reshape(2, 2)
+    coords = (prompts.coords - start) * (side / (end - start)) - 0.5
     coords[prompts.labels == PADDING] = 0
     return [
         coords.astype(np.float32),

@@ -114,7 +114,7 @@ def feeds(prompts: ObjectPrompts, side: int, *, height: int, width: int) -> list
     """``prompts`` on a picture (height, width) as the decoder's last four inputs, in order."""
     rows = np.arange(len(prompts.coords), dtype=np.int32)
     given = Prompts(coords=prompts.coords, labels=prompts.labels, owners=rows)
-    points, labels, _, _ = decoder_feeds(given, side, height=height, width=width)
+    points, labels, _, _ = decoder_feeds(given, side, window=(0, 0, width, height))
     return [
         points, labels, np.ascontiguousarray(prompts.earlier[:, None]),
         prompts.has_earlier.astype(np.float32),

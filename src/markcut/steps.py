@@ -7,7 +7,8 @@ one after the other, with the networks between them, they are :class:`~markcut.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ from markcut.contracts import (
     YOLO11_SEG,
     ModelSpec,
 )
-from markcut.mask_selection import select_masks
+from markcut.geometry import Halves
+from markcut.nearer import NEVER, nearer_window, select_in, whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.passing import pack_marks, pack_prompts, unpack_marks, unpack_prompts
 from markcut.point_sampler import decoder_feeds, sample_prompts
@@ -36,6 +38,7 @@ from markcut.point_sampler import decoder_feeds, sample_prompts
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Asked = Mapping[str, object]
+Segment = Callable[[Array, Sequence[Array], Clock], Arrays]
 
 
 def preprocess(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]:
@@ -48,41 +51,62 @@ def preprocess(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]
 
 
 def point_sampler(
-    inputs: Arrays, parameters: Asked, bundle: Bundle, *, detect: Callable[[Array], Arrays]
-) -> list[Array]:
-    """``contracts.POINT_SAMPLER``; ``detect`` runs YOLO on one more view (1, 640, 640, 3)."""
-    picture, heatmap, *whole, ticks = _ordered(POINT_SAMPLER, inputs)
+    inputs: Arrays, parameters: Asked, bundle: Bundle, *,
+    detect: Callable[[Array], Arrays], segment: Segment,
+) -> list[Array]:  # fmt: skip
+    """``contracts.POINT_SAMPLER``.
+
+    ``detect`` runs YOLO on one more view (1, 640, 640, 3); ``segment`` runs SAM2 on a view
+    (1, S, S, 3) with the decoder's last four inputs and gives its outputs.
+    """
+    picture, heatmap, *looked, ticks = _ordered(POINT_SAMPLER, inputs)
     asked = _asked(parameters, bundle)
     clock = Clock(ticks)
     for network in (CLIPSEG, YOLO11_SEG):
         _count(clock, network, inputs)
-    outputs = {tensor.name: array for tensor, array in zip(YOLO11_SEG.outputs, whole, strict=True)}
+    outputs = {tensor.name: array for tensor, array in zip(YOLO11_SEG.outputs, looked, strict=True)}
     told = bundle.manifest
     marks = chain.find_marks(
         picture, heatmap, outputs, detect, asked, told.defaults, told.belief, clock
     )
     height, width = picture.shape[:2]
-    side = bundle.manifest.sizes["S"]
-    view = chain.unmarked_view(picture, marks, side, clock)
+    side = told.sizes["S"]
+    halves = Halves(picture)
+    window = whole(height, width)
+    view = chain.unmarked_view(halves, marks, side, clock)
     with clock.stage("point_sampler"):
-        prompts = pack_prompts(
-            sample_prompts(picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark)
+        prompts = sample_prompts(
+            picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
         )
-        feeds = decoder_feeds(prompts, side, height=height, width=width)
-    size = np.array([height, width], np.int32)
-    return [view, *feeds, prompts.coords, prompts.owners, *pack_marks(marks), size, clock.ticks()]
+        feeds = decoder_feeds(pack_prompts(prompts), side, window=window)
+    around = functools.partial(
+        nearer_window, marks, prompts, height=height, width=width,
+        most=told.defaults.get("nearer_look", NEVER),
+    )  # fmt: skip
+    if around([]) is not None:  # the ensemble's own networks are for the last look
+        first = segment(view, feeds, clock)
+        with clock.stage("mask_selection"):
+            nearer = around(select_in(window, first, prompts, marks))
+        if nearer is not None:
+            window = nearer
+            view = chain.unmarked_view(halves, marks, side, clock, window)
+            feeds = decoder_feeds(prompts, side, window=window)
+    prompts = pack_prompts(prompts)
+    size, seen = np.array([height, width], np.int32), np.array(window, np.int32)
+    return [view, *feeds, prompts.coords, prompts.owners, *pack_marks(marks), size, seen,
+            clock.ticks()]  # fmt: skip
 
 
 def mask_selection(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]:
     """``contracts.MASK_SELECTION``: the answer of ``contracts.MARKED_OBJECT``."""
     given = _ordered(MASK_SELECTION, inputs)
-    coords, labels, owners, *packed, size, ticks = given[len(SAM2_DECODER.outputs) :]
+    coords, labels, owners, *packed, size, window, ticks = given[len(SAM2_DECODER.outputs) :]
     clock = Clock(ticks)
     _count_sam2(clock, inputs)
     marks, prompts = unpack_marks(*packed), unpack_prompts(coords, labels, owners)
     height, width = size.tolist()
     with clock.stage("mask_selection"):
-        selections = select_masks(inputs, prompts, marks, height=height, width=width)
+        selections = select_in(tuple(window.tolist()), inputs, prompts, marks)
     with clock.stage("encode"):
         answer = build_answer(marks, prompts, selections, height=height, width=width)
     return [*answer, clock.milliseconds()]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from markcut import steps
 from markcut.bundle import Bundle, load_bundle
+from markcut.clock import Clock
 from markcut.contracts import (
     KINDS,
     MASK_SELECTION,
@@ -165,7 +166,9 @@ def _works(bundle: Bundle, pb_utils: Any) -> dict[str, Work]:
     detect = functools.partial(_detect, pb_utils)
     functions: dict[str, Callable[..., Sequence[Array]]] = {
         PREPROCESS.name: steps.preprocess,
-        POINT_SAMPLER.name: functools.partial(steps.point_sampler, detect=detect),
+        POINT_SAMPLER.name: functools.partial(
+            steps.point_sampler, detect=detect, segment=functools.partial(_segment, pb_utils)
+        ),
         MASK_SELECTION.name: steps.mask_selection,
         PROMPT_PREPROCESS.name: steps.prompt_preprocess,
         PROMPT_SELECTION.name: steps.prompt_selection,
@@ -175,18 +178,47 @@ def _works(bundle: Bundle, pb_utils: Any) -> dict[str, Work]:
 
 def _detect(pb_utils: Any, view: Array) -> dict[str, Array]:
     """YOLO, wherever in this server it runs, on one view (1, 640, 640, 3)."""
-    names = [tensor.name for tensor in YOLO11_SEG.outputs]
+    pixels = pb_utils.Tensor(YOLO11_SEG.inputs[0].name, view)
+    return _arrays(_asked(pb_utils, YOLO11_SEG, [pixels], in_memory=True))
+
+
+def _segment(
+    pb_utils: Any, view: Array, prompts: Sequence[Array], clock: Clock
+) -> dict[str, Array]:
+    """SAM2 on one view (1, S, S, 3); its features stay where the encoder leaves them."""
+    pixels = pb_utils.Tensor(SAM2_ENCODER.inputs[0].name, view)
+    with clock.stage(SAM2_ENCODER.name):
+        features = _asked(pb_utils, SAM2_ENCODER, [pixels])
+    names = [tensor.name for tensor in SAM2_DECODER.inputs[len(features) :]]
+    given = [pb_utils.Tensor(n, array) for n, array in zip(names, prompts, strict=True)]
+    with clock.stage(SAM2_DECODER.name):
+        return _arrays(_asked(pb_utils, SAM2_DECODER, [*features, *given], in_memory=True))
+
+
+def _asked(
+    pb_utils: Any, spec: ModelSpec, inputs: Sequence[Any], *, in_memory: bool = False
+) -> list[Any]:
+    """The outputs of another model of this server, Triton's tensors in their order.
+
+    ``in_memory`` asks for them where arrays can be made of them.
+    """
+    names = [tensor.name for tensor in spec.outputs]
+    memory = pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0)
     request = pb_utils.InferenceRequest(
-        model_name=YOLO11_SEG.name,
+        model_name=spec.name,
         requested_output_names=names,
-        inputs=[pb_utils.Tensor(YOLO11_SEG.inputs[0].name, view)],
-        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
+        inputs=list(inputs),
+        **({"preferred_memory": memory} if in_memory else {}),
     )
     response = request.exec()
     if response.has_error():
         error = response.error()
-        raise Refused(f"{YOLO11_SEG.name} refused: {error.message()}", error.code())
-    return {n: pb_utils.get_output_tensor_by_name(response, n).as_numpy() for n in names}
+        raise Refused(f"{spec.name} refused: {error.message()}", error.code())
+    return [pb_utils.get_output_tensor_by_name(response, name) for name in names]
+
+
+def _arrays(tensors: Sequence[Any]) -> dict[str, Array]:
+    return {tensor.name(): tensor.as_numpy() for tensor in tensors}
 
 
 def _network(name: str, folder: Path, config: Mapping[str, Any], pb_utils: Any) -> TritonModel:

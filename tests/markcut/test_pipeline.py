@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -237,6 +238,44 @@ def test_the_encoder_sees_the_picture_without_its_marks_and_none_without_marks(
     wanted = without_ink(stretch(picture, SIZES["S"])[0], found, height=height, width=width)
     assert (view[0] == wanted).all()
     assert (view[0] != stretch(picture, SIZES["S"])[0]).any()
+
+
+def test_a_small_object_is_looked_at_twice_and_nothing_else_is(
+    tiny_bundle: tuple[Manifest, dict[str, bytes]], runners: dict[str, FakeRunner],
+    found: list[Mark], photo: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    manifest, _ = tiny_bundle
+    nearer = dataclasses.replace(manifest, defaults={**manifest.defaults, "nearer_look": 0.67})
+    conds = np.arange(12, dtype=np.float32).reshape(2, 6)
+    found.append(mark("tick", TICK))
+    with Pipeline(Bundle(Path("tiny"), nearer, {}, conds), runners) as pipeline:
+        first, looks = pipeline.infer({IMAGE: photo}), runners[SAM2_ENCODER.name].calls
+        assert len(looks) == 1  # the thing takes too much of the picture
+
+        small = [np.full((1, 1), 4, np.float32)]
+        answer = runners[SAM2_DECODER.name]._answer
+
+        def speck(feeds: Arrays) -> Arrays:
+            outputs = answer(feeds)
+            masks = outputs[SAM2_DECODER.outputs[0].name]
+            masks[:] = -4
+            masks[..., 6, 1] = small[0]
+            return outputs
+
+        runners[SAM2_DECODER.name]._answer = speck
+        second = pipeline.infer({IMAGE: photo})
+    assert len(looks) == 3
+    views = [next(iter(call.values())) for call in looks]
+    assert np.array_equal(views[0], views[1])
+    assert not np.array_equal(views[1], views[2])
+    object_masks = MARKED_OBJECT.outputs[6].name
+    areas = [
+        coco.area({"size": list(SHAPE), "counts": answer[object_masks][0]})
+        for answer in (first, second)
+    ]
+    # a cell of the window is smaller than one of the picture
+    assert 0 < areas[1] < SHAPE[0] * SHAPE[1] / (SIZES["S"] // 4) ** 2 < areas[0]
+    check_contract(second, 1)
 
 
 def test_features_go_from_encoder_to_decoder_as_they_are(

@@ -18,8 +18,11 @@ Arrays = Mapping[str, NDArray[Any]]
 IMAGE = MARKED_OBJECT.inputs[0].name
 
 
-def picture(seed: int, *, marks: int = 2, kind: str = "PNG") -> NDArray[np.uint8]:
-    """A small picture of its own colours and size, with red marks."""
+def picture(seed: int, *, marks: int = 2, kind: str = "PNG", shrunk: int = 1) -> NDArray[np.uint8]:
+    """A small picture of its own colours and size, with red marks.
+
+    ``shrunk`` is how many times smaller the marks and what they mean are than the picture.
+    """
     rng = np.random.default_rng(seed)
     width, height = (int(side) for side in rng.integers(120, 400, 2))
     image = Image.new("RGB", (width, height), tuple(int(c) for c in rng.integers(60, 220, 3)))
@@ -28,6 +31,10 @@ def picture(seed: int, *, marks: int = 2, kind: str = "PNG") -> NDArray[np.uint8
     for _ in range(marks):
         x, y, r = rng.uniform(0.3, 0.6) * width, rng.uniform(0.3, 0.6) * height, height * 0.25
         draw.ellipse((x - r, y - r, x + r, y + r), outline=(230, 10, 20), width=4)
+    if shrunk > 1:
+        small, ground = image, image.getpixel((0, 0))
+        image = Image.new("RGB", (width * shrunk, height * shrunk), ground)
+        image.paste(small, (width // 2, height // 2))
     held = io.BytesIO()
     image.save(held, kind)
     return np.frombuffer(held.getvalue(), np.uint8)

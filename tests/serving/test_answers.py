@@ -13,6 +13,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from markcut.contracts import MARKED_OBJECT, PROMPTED_OBJECT, SAM2_ENCODER, STAGES
+from markcut.nearer import nearer_window
 from markcut.pipeline import Pipeline
 from tests.serving.asking import IMAGE, ask, picture, same
 from tests.serving.conftest import Serving
@@ -40,6 +41,22 @@ def test_the_answer_is_the_embedded_one_byte_for_byte(
     same(answer, pipeline.infer({IMAGE: image}, parameters))
     if parameters.get("mark_threshold") == 1.0:
         assert answer[MARKED_OBJECT.outputs[0].name].shape == (0,)
+
+
+def test_so_is_that_of_a_picture_at_which_sam2_looks_twice(
+    server: Serving, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = []
+
+    def remembered(*args: Any, **options: Any) -> Any:
+        windows.append(nearer_window(*args, **options))
+        return windows[-1]
+
+    monkeypatch.setattr("markcut.pipeline.nearer_window", remembered)
+    for seed in range(4):
+        inputs = {IMAGE: picture(seed, marks=1, shrunk=3)}
+        same(ask(server.ports.grpc, inputs, parameters=LOW), pipeline.infer(inputs, LOW))
+    assert any(windows)
 
 
 def test_numbers_may_come_as_text_and_tritons_own_parameters_do_not_disturb(
