@@ -43,8 +43,8 @@ come per picture, with the clues (each half of the pictures judged by weights of
 and by YOLO's score alone.
 
 Under --out: belief.json and defaults.json, which `python -m export bundle` takes (--belief,
---defaults): the network, and the threshold at which recall and precision have the largest harmonic
-mean; calibrate.md (the table); calibrate.json (the last line of standard output, indented).
+--defaults): the network, and the bundle's defaults with the threshold at which recall and precision
+have the largest harmonic mean; calibrate.md (the table); calibrate.json (the last line of standard output, indented).
 
 Example: python -m benchmarks calibrate --bundle my_bundle --photos my_photos
 """
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         "marks": sum(one.marks for one in seen),
         "candidates": sum(len(one.candidates) for one in seen),
         "seed": options.seed,
-        "defaults": {"mark_threshold": best(table)},
+        "defaults": {**looker.defaults, "mark_threshold": best(table)},
         "thresholds": table,
     }
     text = markdown(result)

@@ -47,9 +47,9 @@ class Looker:
 
     def __init__(self, bundle: Path, *, runtime: str, threads: int | None) -> None:
         loaded = load_bundle(bundle)
-        self._defaults = loaded.manifest.defaults
+        self.defaults = loaded.manifest.defaults
         self._asked = parse_parameters(
-            {"max_marks": MAX_MARKS}, defaults=self._defaults, prompts=loaded.manifest.prompts
+            {"max_marks": MAX_MARKS}, defaults=self.defaults, prompts=loaded.manifest.prompts
         )
         self._cond = loaded.cond(self._asked.prompt)[None]
         self._runners = {
@@ -75,7 +75,7 @@ class Looker:
             self._yolo(views.yolo11_seg),
             self._yolo,
             self._asked,
-            self._defaults,
+            self.defaults,
             _ALL,
             clock,
         )
