@@ -44,7 +44,8 @@ and by YOLO's score alone.
 
 Under --out: belief.json and defaults.json, which `python -m export bundle` takes (--belief,
 --defaults): the network, and the bundle's defaults with the threshold at which recall and precision
-have the largest harmonic mean; calibrate.md (the table); calibrate.json (the last line of standard output, indented).
+have the largest harmonic mean; calibrate.md (the table); calibrate.json (the last line of standard
+output, indented).
 
 Example: python -m benchmarks calibrate --bundle my_bundle --photos my_photos
 """
