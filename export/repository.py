@@ -55,6 +55,11 @@ queue inside an ensemble overflows.
 does, so `clipseg` and `yolo11_seg` both hold the time between the steps `preprocess` and
 `point_sampler`, `sam2_decoder` the time between its neighbours, and `sam2_encoder` 0, for not
 measured (in `prompted_object` it is part of `sam2_decoder`). Triton's metrics know each network's.
+
+`point_sampler` asks other models itself: `yolo11_seg` for its nearer looks, and, where the bundle
+has `nearer_look` and the marks are small, `sam2_encoder` and `sam2_decoder` for the first look, whose
+time counts under their names in every flavour; the ensemble's own are the last look. SAM2's features
+go from one to the other as they are.
 """
 
 
