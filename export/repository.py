@@ -57,9 +57,9 @@ does, so `clipseg` and `yolo11_seg` both hold the time between the steps `prepro
 measured (in `prompted_object` it is part of `sam2_decoder`). Triton's metrics know each network's.
 
 `point_sampler` asks other models itself: `yolo11_seg` for its nearer looks, and, where the bundle
-has `nearer_look` and the marks are small, `sam2_encoder` and `sam2_decoder` for the first look, whose
-time counts under their names in every flavour; the ensemble's own are the last look. SAM2's features
-go from one to the other as they are.
+has `nearer_look` and the marks are small, `sam2_encoder` and `sam2_decoder` for the first look. Its
+time counts under their names in every flavour; the ensemble's own are the last look. SAM2's
+features go from one to the other as they are.
 """
 
 
