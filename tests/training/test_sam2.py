@@ -74,6 +74,22 @@ def test_an_empty_view_has_no_valid_prompt() -> None:
     assert (drawn.labels == -1).all()
 
 
+def test_a_near_view_holds_an_object_and_what_is_around_it() -> None:
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(200):
+        rows, columns = data._near_window(instances(), rng)
+        assert 0 <= rows.start < rows.stop <= SIDE
+        assert 0 <= columns.start < columns.stop <= SIDE
+        view = instances()[rows, columns]
+        held = max((view == i).sum() / (instances() == i).sum() for i in (1, 2))
+        shares.append(held)
+        assert (view == 0).any()
+    assert np.mean(np.array(shares) > 0.95) > 0.9
+    nothing = np.zeros((SIDE, SIDE), np.int32)
+    assert data._near_window(nothing, rng) == (slice(0, SIDE), slice(0, SIDE))
+
+
 def test_targets_cover_the_object() -> None:
     drawn = draw(instances(), item().ink, np.random.default_rng(0), prompts=4, anchors=4)
     for k in range(4):
