@@ -36,7 +36,7 @@ from markcut.images import decode
 from markcut.looks import Detection
 from markcut.marks import Mark, crop_windows, merge
 from markcut.mask_selection import Selection
-from markcut.nearer import NEVER, nearer_window
+from markcut.nearer import nearer_window
 from markcut.parameters import Parameters
 from markcut.point_sampler import FOREGROUND, Prompts, sample_prompts
 
@@ -156,11 +156,11 @@ class UpstreamEngine:
                 masks = self._objects(pixels, points, clock)
                 window = nearer_window(
                     marks, prompts, [_selection(mask) for mask in masks],
-                    height=height, width=width, most=self._defaults.get("nearer_look", NEVER),
+                    height=height, width=width, defaults=self._defaults,
                 )  # fmt: skip
                 if window is not None:
                     masks = self._objects(pixels, points, clock, window)
-                objects = self._encoded(masks, window, (height, width), clock)
+                objects = _encoded(masks, window, (height, width), clock)
         with clock.stage("encode"):
             ink = tuple(rle.encode(m.ink, m.origin, height=height, width=width) for m in marks)
         stage_ms = dict(zip(STAGES, clock.milliseconds().tolist(), strict=True))
@@ -170,7 +170,7 @@ class UpstreamEngine:
         with self._torch.inference_mode(), self.precision():
             pixels = decode(np.frombuffer(picture, np.uint8))
             masks = self._objects(pixels, points, Clock())
-            return self._encoded(masks, None, pixels.shape[:2], Clock())
+            return _encoded(masks, None, pixels.shape[:2], Clock())
 
     def _marks(self, pixels: Picture, heat: NDArray[np.float32], clock: Clock) -> list[Mark]:
         height, width = pixels.shape[:2]
@@ -203,17 +203,6 @@ class UpstreamEngine:
         with clock.stage(SAM2_DECODER.name):
             return [self.sam2.click((x - x0, y - y0)) for x, y in points]
 
-    def _encoded(
-        self,
-        masks: Sequence[NDArray[np.bool_]],
-        window: Window | None,
-        size: tuple[int, ...],
-        clock: Clock,
-    ) -> tuple[bytes, ...]:
-        origin = (0, 0) if window is None else window[:2]
-        with clock.stage("encode"):
-            return tuple(rle.encode(m, origin, height=size[0], width=size[1]) for m in masks)
-
     def precision(self) -> AbstractContextManager[Any]:
         """In which to call the networks."""
         if not self._contender.bf16:
@@ -232,6 +221,19 @@ def _clicks(prompts: Prompts, marks: int) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
+def _encoded(
+    masks: Sequence[NDArray[np.bool_]],
+    window: Window | None,
+    size: tuple[int, ...],
+    clock: Clock,
+) -> tuple[bytes, ...]:
+    """Run lengths, at the picture's ``size`` (height, width), of masks of ``window``."""
+    origin = (0, 0) if window is None else window[:2]
+    with clock.stage("encode"):
+        return tuple(rle.encode(m, origin, height=size[0], width=size[1]) for m in masks)
+
+
 def _selection(mask: NDArray[np.bool_]) -> Selection:
+    """``mask`` (h, w) as the first look's answer: where it is, is all that is asked of it."""
     x, y, columns, rows = cv2.boundingRect(mask.view(np.uint8))
     return Selection(mask[y : y + rows, x : x + columns], (x, y), score=0, row=0, reason="")

@@ -59,7 +59,9 @@ measured (in `prompted_object` it is part of `sam2_decoder`). Triton's metrics k
 `point_sampler` asks other models itself: `yolo11_seg` for its nearer looks, and, where the bundle
 has `nearer_look` and the marks are small, `sam2_encoder` and `sam2_decoder` for the first look. Its
 time counts under their names in every flavour; the ensemble's own are the last look. SAM2's
-features go from one to the other as they are.
+features go from one to the other as they are. Where the first look shows objects too large for a
+nearer one, the ensemble's look is the same once more: with `--runner python` the encoder remembers
+its features, elsewhere such a picture costs both networks twice.
 """
 
 

@@ -27,7 +27,7 @@ from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER, SAM2_ENCODER
 from markcut.geometry import stretch
 from markcut.marks import Mark
 from markcut.mask_shape import clean
-from markcut.nearer import NEVER
+from markcut.nearer import NEARER_LOOK, NEVER
 from markcut.pipeline import Pipeline
 from markcut.point_sampler import BOX_START, FOREGROUND, PADDING
 from markcut.runners import Runner, Value
@@ -72,7 +72,7 @@ def chain_findings(
     Both look once: a nearer look is the same networks' on a part of the picture.
     """
     manifest = bundle.manifest
-    once = dataclasses.replace(manifest, defaults={**manifest.defaults, "nearer_look": NEVER})
+    once = dataclasses.replace(manifest, defaults={**manifest.defaults, NEARER_LOOK: NEVER})
     bundle = dataclasses.replace(bundle, manifest=once)
     decoder = Listening(runners[SAM2_DECODER.name])
     pipeline = Pipeline(bundle, {**runners, SAM2_DECODER.name: decoder})

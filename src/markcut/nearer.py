@@ -19,8 +19,11 @@ from markcut.marks import Mark
 from markcut.mask_selection import Selection, select_masks
 from markcut.point_sampler import FOREGROUND, Prompts
 
+NEARER_LOOK = "nearer_look"
+"""The bundle's default that says up to which share of the picture a window is worth a look."""
+
 NEVER = 0.0
-"""The bundle's ``nearer_look`` where it has none: SAM2 looks once."""
+"""Its value where the bundle has none: SAM2 looks once."""
 
 _AROUND = 2.5  # sides of the square around an object and its mark: SAM2 needs to see what is not it
 _LEAST = 64  # px, a window's least side: there is nothing more to see in fewer
@@ -40,14 +43,15 @@ def nearer_window(
     *,
     height: int,
     width: int,
-    most: float,
+    defaults: Mapping[str, float],
 ) -> Window | None:
     """The window around ``marks``, all ``prompts`` and the objects of the first look.
 
-    None where it takes more than the share ``most`` (0..1) of the picture (height, width), with
-    the marks and their prompts alone or with the objects. Before the first look ``selections``
-    is empty, and None says that it will be the only one.
+    None where it takes more of the picture (height, width) than the share (0..1) in the bundle's
+    ``defaults``, with the marks and their prompts alone or with the objects. Before the first
+    look ``selections`` is empty, and None says that it will be the only one.
     """
+    most = defaults.get(NEARER_LOOK, NEVER)
     if most <= NEVER or not marks:
         return None
     inked = [_extent(mark.origin, mark.ink.shape) for mark in marks]
@@ -92,8 +96,11 @@ def select_in(
     prompts: Prompts,
     marks: Sequence[Mark],
 ) -> list[Selection]:
-    """:func:`~markcut.mask_selection.select_masks` of a look at ``window``, all in the picture's
-    pixels."""
+    """The object of every mark, as a look at ``window`` shows it.
+
+    ``outputs`` are the decoder's for that look; ``prompts``, ``marks`` and what is returned are in
+    the picture's pixels.
+    """
     x0, y0, x1, y1 = window
     found = select_masks(
         outputs, prompts_in(window, prompts), marks_in(window, marks), height=y1 - y0, width=x1 - x0

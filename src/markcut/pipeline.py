@@ -36,7 +36,7 @@ from markcut.geometry import Halves, Window
 from markcut.manifest import Manifest
 from markcut.marks import Mark
 from markcut.mask_selection import Selection
-from markcut.nearer import NEVER, nearer_window, select_in, whole
+from markcut.nearer import nearer_window, select_in, whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.point_sampler import Prompts, decoder_feeds, sample_prompts
 from markcut.runners import Runner, RunnerInfo, Value, infer_resident, open_runner
@@ -218,14 +218,14 @@ class Pipeline:
         """The object of every mark; ``features`` are the whole picture's."""
         side = self.manifest.sizes["S"]
         height, width = halves.picture.shape[:2]
-        most = self.manifest.defaults.get("nearer_look", NEVER)
         window = whole(height, width)
         outputs = self._prompt(features, prompts, window, clock)
         with clock.stage("mask_selection"):
             selections = select_in(window, outputs, prompts, marks)
             nearer = nearer_window(
-                marks, prompts, selections, height=height, width=width, most=most
-            )
+                marks, prompts, selections,
+                height=height, width=width, defaults=self.manifest.defaults,
+            )  # fmt: skip
         if nearer is None:
             return selections
         view = unmarked_view(halves, marks, side, clock, nearer)

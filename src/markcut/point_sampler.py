@@ -86,8 +86,8 @@ def sample_prompts(
 def decoder_feeds(prompts: Prompts, side: int, *, window: Window) -> list[NDArray[Any]]:
     """``prompts`` as the decoder's last four inputs, in their order.
 
-    ``side`` is S, ``window`` what SAM2 sees of the picture. SAM2 counts
-    pixels from their centres, so half a pixel is taken off.
+    ``side`` is S, ``window`` what SAM2 sees of the picture. SAM2 counts pixels from
+    their centres, so half a pixel is taken off.
     """
     rows = len(prompts.owners)
     start, end = np.array(window, np.float32).reshape(2, 2)

@@ -30,7 +30,7 @@ from markcut.contracts import (
     ModelSpec,
 )
 from markcut.geometry import Halves
-from markcut.nearer import NEVER, nearer_window, select_in, whole
+from markcut.nearer import nearer_window, select_in, whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.passing import pack_marks, pack_prompts, unpack_marks, unpack_prompts
 from markcut.point_sampler import decoder_feeds, sample_prompts
@@ -57,7 +57,7 @@ def point_sampler(
     """``contracts.POINT_SAMPLER``.
 
     ``detect`` runs YOLO on one more view (1, 640, 640, 3); ``segment`` runs SAM2 on a view
-    (1, S, S, 3) with the decoder's last four inputs and gives its outputs.
+    (1, S, S, 3) with the decoder's last four inputs, gives its outputs and counts its time.
     """
     picture, heatmap, *looked, ticks = _ordered(POINT_SAMPLER, inputs)
     asked = _asked(parameters, bundle)
@@ -80,9 +80,8 @@ def point_sampler(
         )
         feeds = decoder_feeds(pack_prompts(prompts), side, window=window)
     around = functools.partial(
-        nearer_window, marks, prompts, height=height, width=width,
-        most=told.defaults.get("nearer_look", NEVER),
-    )  # fmt: skip
+        nearer_window, marks, prompts, height=height, width=width, defaults=told.defaults
+    )
     if around([]) is not None:  # the ensemble's own networks are for the last look
         first = segment(view, feeds, clock)
         with clock.stage("mask_selection"):

@@ -179,7 +179,7 @@ def _works(bundle: Bundle, pb_utils: Any) -> dict[str, Work]:
 def _detect(pb_utils: Any, view: Array) -> dict[str, Array]:
     """YOLO, wherever in this server it runs, on one view (1, 640, 640, 3)."""
     pixels = pb_utils.Tensor(YOLO11_SEG.inputs[0].name, view)
-    return _arrays(_asked(pb_utils, YOLO11_SEG, [pixels], in_memory=True))
+    return _as_arrays(_ask(pb_utils, YOLO11_SEG, [pixels], in_memory=True))
 
 
 def _segment(
@@ -188,14 +188,14 @@ def _segment(
     """SAM2 on one view (1, S, S, 3); its features stay where the encoder leaves them."""
     pixels = pb_utils.Tensor(SAM2_ENCODER.inputs[0].name, view)
     with clock.stage(SAM2_ENCODER.name):
-        features = _asked(pb_utils, SAM2_ENCODER, [pixels])
+        features = _ask(pb_utils, SAM2_ENCODER, [pixels])
     names = [tensor.name for tensor in SAM2_DECODER.inputs[len(features) :]]
     given = [pb_utils.Tensor(n, array) for n, array in zip(names, prompts, strict=True)]
     with clock.stage(SAM2_DECODER.name):
-        return _arrays(_asked(pb_utils, SAM2_DECODER, [*features, *given], in_memory=True))
+        return _as_arrays(_ask(pb_utils, SAM2_DECODER, [*features, *given], in_memory=True))
 
 
-def _asked(
+def _ask(
     pb_utils: Any, spec: ModelSpec, inputs: Sequence[Any], *, in_memory: bool = False
 ) -> list[Any]:
     """The outputs of another model of this server, Triton's tensors in their order.
@@ -217,7 +217,7 @@ def _asked(
     return [pb_utils.get_output_tensor_by_name(response, name) for name in names]
 
 
-def _arrays(tensors: Sequence[Any]) -> dict[str, Array]:
+def _as_arrays(tensors: Sequence[Any]) -> dict[str, Array]:
     return {tensor.name(): tensor.as_numpy() for tensor in tensors}
 
 

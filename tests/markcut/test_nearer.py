@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markcut.contracts import MASKS_PER_PROMPT, SAM2_DECODER
 from markcut.geometry import Window
 from markcut.mask_selection import Selection
-from markcut.nearer import marks_in, nearer_window, select_in, whole
+from markcut.nearer import NEARER_LOOK, marks_in, nearer_window, select_in, whole
 from markcut.point_sampler import Prompts, sample_prompts
 from tests.markcut.drawn import ellipse, loop, mark, scene, strokes
 
@@ -32,7 +32,7 @@ def window(
     count = len(coords)
     prompts = Prompts(coords, np.ones((count, 1), np.int32), np.zeros(count, np.int32))
     return nearer_window(
-        marks, prompts, selections, height=SHAPE[0], width=SHAPE[1], most=most
+        marks, prompts, selections, height=SHAPE[0], width=SHAPE[1], defaults={NEARER_LOOK: most}
     )  # fmt: skip
 
 
@@ -107,7 +107,12 @@ def test_the_window_is_in_the_picture_and_holds_mark_object_and_prompts(
     point = np.array([[[x + 0.5, y + 0.5]]], np.float32)
     prompts = Prompts(point, np.ones((1, 1), np.int32), np.zeros(1, np.int32))
     seen = nearer_window(
-        [tick], prompts, [found(x, y, x + w, y + h)], height=height, width=width, most=most
+        [tick],
+        prompts,
+        [found(x, y, x + w, y + h)],
+        height=height,
+        width=width,
+        defaults={NEARER_LOOK: most},
     )
     if seen is not None:
         x0, y0, x1, y1 = seen

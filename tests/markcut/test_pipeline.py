@@ -252,14 +252,13 @@ def test_a_small_object_is_looked_at_twice_and_nothing_else_is(
         first, looks = pipeline.infer({IMAGE: photo}), runners[SAM2_ENCODER.name].calls
         assert len(looks) == 1  # the thing takes too much of the picture
 
-        small = [np.full((1, 1), 4, np.float32)]
         answer = runners[SAM2_DECODER.name]._answer
 
         def speck(feeds: Arrays) -> Arrays:
             outputs = answer(feeds)
             masks = outputs[SAM2_DECODER.outputs[0].name]
             masks[:] = -4
-            masks[..., 6, 1] = small[0]
+            masks[..., 6, 1] = 4
             return outputs
 
         runners[SAM2_DECODER.name]._answer = speck
@@ -270,8 +269,8 @@ def test_a_small_object_is_looked_at_twice_and_nothing_else_is(
     assert not np.array_equal(views[1], views[2])
     object_masks = MARKED_OBJECT.outputs[6].name
     areas = [
-        coco.area({"size": list(SHAPE), "counts": answer[object_masks][0]})
-        for answer in (first, second)
+        coco.area({"size": list(SHAPE), "counts": answered[object_masks][0]})
+        for answered in (first, second)
     ]
     # a cell of the window is smaller than one of the picture
     assert 0 < areas[1] < SHAPE[0] * SHAPE[1] / (SIZES["S"] // 4) ** 2 < areas[0]

@@ -21,7 +21,7 @@ ANCHORS = 48
 _PAINTED = 0.8  # share of the scenes whose marks were found, and are painted over before SAM2 looks
 _OTHER_SEED = 10_000_019  # a scene without an object is replaced by the one this far on
 
-# the pipeline looks at a small object once more, in a window of its own (markcut.nearer_look)
+# the pipeline looks at a small object once more, in a window of its own (markcut.nearer)
 _DETAILED = 0.35  # share of the scenes made twice as fine, so that a near view has its pixels
 _NEAR = 0.4  # share of the views that are such windows
 _NEAR_AREA = 0.0004  # of the picture: objects worth one
