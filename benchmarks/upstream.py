@@ -36,7 +36,7 @@ from markcut.images import decode
 from markcut.looks import Detection
 from markcut.marks import Mark, crop_windows, merge
 from markcut.mask_selection import Selection
-from markcut.nearer import nearer_window
+from markcut.nearer import nearer_looks, whole
 from markcut.parameters import Parameters
 from markcut.point_sampler import FOREGROUND, Prompts, sample_prompts
 
@@ -154,13 +154,16 @@ class UpstreamEngine:
             objects: tuple[bytes, ...] = ()
             if marks:
                 masks = self._objects(pixels, points, clock)
-                window = nearer_window(
+                windows = [whole(height, width)] * len(marks)
+                for look in nearer_looks(
                     marks, prompts, [_selection(mask) for mask in masks],
                     height=height, width=width, defaults=self._defaults,
-                )  # fmt: skip
-                if window is not None:
-                    masks = self._objects(pixels, points, clock, window)
-                objects = _encoded(masks, window, (height, width), clock)
+                ):  # fmt: skip
+                    asked = [points[index] for index in look.marks]
+                    found = self._objects(pixels, asked, clock, look.window)
+                    for index, mask in zip(look.marks, found, strict=True):
+                        masks[index], windows[index] = mask, look.window
+                objects = _encoded(masks, windows, (height, width), clock)
         with clock.stage("encode"):
             ink = tuple(rle.encode(m.ink, m.origin, height=height, width=width) for m in marks)
         stage_ms = dict(zip(STAGES, clock.milliseconds().tolist(), strict=True))
@@ -169,8 +172,10 @@ class UpstreamEngine:
     def segment(self, picture: bytes, points: Points) -> tuple[bytes, ...]:
         with self._torch.inference_mode(), self.precision():
             pixels = decode(np.frombuffer(picture, np.uint8))
+            height, width = pixels.shape[:2]
             masks = self._objects(pixels, points, Clock())
-            return _encoded(masks, None, pixels.shape[:2], Clock())
+            windows = [whole(height, width)] * len(masks)
+            return _encoded(masks, windows, (height, width), Clock())
 
     def _marks(self, pixels: Picture, heat: NDArray[np.float32], clock: Clock) -> list[Mark]:
         height, width = pixels.shape[:2]
@@ -223,14 +228,17 @@ def _clicks(prompts: Prompts, marks: int) -> tuple[tuple[float, float], ...]:
 
 def _encoded(
     masks: Sequence[NDArray[np.bool_]],
-    window: Window | None,
-    size: tuple[int, ...],
+    windows: Sequence[Window],
+    size: tuple[int, int],
     clock: Clock,
 ) -> tuple[bytes, ...]:
-    """Run lengths, at the picture's ``size`` (height, width), of masks of ``window``."""
-    origin = (0, 0) if window is None else window[:2]
+    """Run lengths, at the picture's ``size`` (height, width), of masks of ``windows``."""
+    height, width = size
     with clock.stage("encode"):
-        return tuple(rle.encode(m, origin, height=size[0], width=size[1]) for m in masks)
+        return tuple(
+            rle.encode(mask, window[:2], height=height, width=width)
+            for mask, window in zip(masks, windows, strict=True)
+        )
 
 
 def _selection(mask: NDArray[np.bool_]) -> Selection:

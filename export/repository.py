@@ -56,12 +56,10 @@ does, so `clipseg` and `yolo11_seg` both hold the time between the steps `prepro
 `point_sampler`, `sam2_decoder` the time between its neighbours, and `sam2_encoder` 0, for not
 measured (in `prompted_object` it is part of `sam2_decoder`). Triton's metrics know each network's.
 
-`point_sampler` asks other models itself: `yolo11_seg` for its nearer looks, and, where the bundle
-has `nearer_look` and the marks are small, `sam2_encoder` and `sam2_decoder` for the first look. Its
-time counts under their names in every flavour; the ensemble's own are the last look. SAM2's
-features go from one to the other as they are. Where the first look shows objects too large for a
-nearer one, the ensemble's look is the same once more: with `--runner python` the encoder remembers
-its features, elsewhere such a picture costs both networks twice.
+Two steps ask other models themselves: `point_sampler` asks `yolo11_seg` for its nearer looks, and
+`mask_selection`, where the bundle has `nearer_look` and objects are small, `sam2_encoder` and
+`sam2_decoder` for theirs. That time counts under the networks' names in every flavour. SAM2's
+features go from one to the other as they are.
 """
 
 

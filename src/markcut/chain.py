@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ from markcut.errors import InvalidInput
 from markcut.geometry import Halves, Picture, Window, letterbox, placed, stretch
 from markcut.images import decode
 from markcut.marks import Detection, Mark, crop_windows, detections, merge
-from markcut.nearer import marks_in
+from markcut.mask_selection import Selection
+from markcut.nearer import marks_in, nearer_looks, prompts_of, select_in, whole
 from markcut.parameters import Parameters
+from markcut.point_sampler import Prompts, decoder_feeds
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -70,7 +73,7 @@ def unmarked_view(
 ) -> NDArray[Any]:
     """The picture as SAM2 takes it, its marks painted over: (1, S, S, 3); ``side`` is S.
 
-    ``window`` is the part that SAM2 looks at, with all marks in it; by default the whole.
+    ``window`` is the part that SAM2 looks at; by default the whole.
     """
     with clock.stage("preprocess"):
         view, placement = stretch(picture, side, window=window)
@@ -128,6 +131,46 @@ def find_marks(
             threshold=asked.mark_threshold,
             max_marks=asked.max_marks,
         )
+
+
+def find_objects(
+    picture: Picture | None,
+    first: Outputs,
+    segment: Callable[[Array, Sequence[Array]], Outputs],
+    marks: Sequence[Mark],
+    prompts: Prompts,
+    *,
+    height: int,
+    width: int,
+    side: int,
+    defaults: Mapping[str, float],
+    clock: Clock,
+) -> list[Selection]:
+    """The object of every mark, from SAM2's first look and nearer ones where they are needed.
+
+    ``first`` are the decoder's outputs for the whole ``picture`` (height, width) and all prompts.
+    ``segment`` runs SAM2 on one more view (1, S, S, 3) with the decoder's last four inputs;
+    ``side`` is S. The picture may be None where `nearer.leave_room` says that no mark gets
+    another look.
+    """
+    with clock.stage("mask_selection"):
+        selections = select_in(whole(height, width), first, prompts, marks)
+        looks = nearer_looks(
+            marks, prompts, selections, height=height, width=width, defaults=defaults
+        )
+    if picture is None:
+        return selections
+    for look in looks:
+        view = unmarked_view(picture, marks, side, clock, look.window)
+        asked, rows = prompts_of(prompts, look.marks)
+        outputs = segment(view, decoder_feeds(asked, side, window=look.window))
+        with clock.stage("mask_selection"):
+            meant = [marks[index] for index in look.marks]
+            fellows = [mark for index, mark in enumerate(marks) if index not in look.marks]
+            found = select_in(look.window, outputs, asked, meant, fellows)
+            for index, one in zip(look.marks, found, strict=True):
+                selections[index] = dataclasses.replace(one, row=int(rows[one.row]))
+    return selections
 
 
 def _detections(outputs: Outputs, placement: Any, threshold: float) -> Sequence[Detection]:

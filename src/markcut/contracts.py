@@ -258,7 +258,8 @@ PREPROCESS = ModelSpec(
 _DECODER_PROMPTS = SAM2_DECODER.inputs[len(_FEATURES) :]
 _LABELS, _HAS_MASK = _DECODER_PROMPTS[1], _DECODER_PROMPTS[3]
 _SIZE = Tensor("picture_size", "INT32", (2,))
-_WINDOW = Tensor("sam2_window", "INT32", (4,))  # xyxy, what SAM2 sees of the picture
+# the picture once more where SAM2 may look at a part of it again, else (0, 0, 3)
+_NEARER = Tensor("nearer_picture", "UINT8", ("h", "w", 3))
 
 # the prompts in pixels of the picture, and which mark each row belongs to; the one row of a
 # picture without marks belongs to -1 and is dropped at the end
@@ -288,15 +289,15 @@ POINT_SAMPLER = ModelSpec(
         _COORDS,
         _OWNERS,
         *MARKS,
+        _NEARER,
         _SIZE,
-        _WINDOW,
         _CLOCK,
     ),
 )
 
 MASK_SELECTION = ModelSpec(
     "mask_selection",
-    inputs=(*SAM2_DECODER.outputs, _COORDS, _LABELS, _OWNERS, *MARKS, _SIZE, _WINDOW, _CLOCK),
+    inputs=(*SAM2_DECODER.outputs, _COORDS, _LABELS, _OWNERS, *MARKS, _NEARER, _SIZE, _CLOCK),
     outputs=MARKED_OBJECT.outputs,
 )
 

@@ -67,15 +67,17 @@ def select_masks(
     *,
     height: int,
     width: int,
+    fellows: Sequence[Mark] = (),
 ) -> list[Selection]:
-    """One object for every mark of a picture (height, width).
+    """One object for every one of ``marks`` on a picture (height, width).
 
-    ``outputs`` are those of ``contracts.SAM2_DECODER`` for all rows of ``prompts``.
+    ``outputs`` are those of ``contracts.SAM2_DECODER`` for all rows of ``prompts``; ``fellows``
+    are further marks, with no prompts there, whose ink lies on objects all the same.
     """
     logits, predicted, objects = (outputs[tensor.name] for tensor in SAM2_DECODER.outputs)
     side = logits.shape[-1]
     any_ink = np.zeros((side, side), np.float32)
-    for mark in marks:
+    for mark in (*marks, *fellows):
         np.maximum(any_ink, ink_grid(mark, side, height=height, width=width), out=any_ink)
     # to be compared masks need not be fine
     step = max(1, side // _COMPARED)

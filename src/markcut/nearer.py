@@ -1,14 +1,17 @@
-"""A nearer look for SAM2: the part of a picture that holds what is marked, once more and larger.
+"""Nearer looks for SAM2: parts of a picture that hold what is marked, once more and larger.
 
 A garment in a screenshot may be a hundredth of it, and then fills few cells of SAM2's features.
-The first look, at the whole picture, tells how large the objects are; the second, at a window
-around them and their marks, segments them, with the same prompts.
+The first look, at the whole picture, tells how large the objects are; further ones, at windows
+around them and their marks, segment them, with the same prompts. Marks share a window where
+that costs their objects little of its detail.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,10 +28,22 @@ NEARER_LOOK = "nearer_look"
 NEVER = 0.0
 """Its value where the bundle has none: SAM2 looks once."""
 
+LOOKS = 4
+"""Nearer looks at one picture: each costs SAM2's encoder and decoder once."""
+
 _AROUND = 2.5  # sides of the square around an object and its mark: SAM2 needs to see what is not it
 _LEAST = 64  # px, a window's least side: there is nothing more to see in fewer
+_SHARED = 2.0  # times the smaller window's area that a window for two may take
 
 Box = NDArray[np.float64]  # (4,) xyxy
+
+
+@dataclass(frozen=True)
+class Look:
+    """A window of the picture, and the marks (their indices) whose objects are looked at in it."""
+
+    window: Window
+    marks: tuple[int, ...]
 
 
 def whole(height: int, width: int) -> Window:
@@ -36,7 +51,21 @@ def whole(height: int, width: int) -> Window:
     return (0, 0, width, height)
 
 
-def nearer_window(
+def leave_room(
+    marks: Sequence[Mark], *, height: int, width: int, defaults: Mapping[str, float]
+) -> bool:
+    """Whether any of ``marks`` may get a nearer look, as far as its ink tells; see `nearer_looks`.
+
+    What it means may prove too large.
+    """
+    most = defaults.get(NEARER_LOOK, NEVER)
+    boxes = (_extent(mark.origin, mark.ink.shape) for mark in marks)
+    return most > NEVER and any(
+        _area(_around(box, height, width)) <= most * height * width for box in boxes
+    )
+
+
+def nearer_looks(
     marks: Sequence[Mark],
     prompts: Prompts,
     selections: Sequence[Selection],
@@ -44,50 +73,70 @@ def nearer_window(
     height: int,
     width: int,
     defaults: Mapping[str, float],
-) -> Window | None:
-    """The window around ``marks``, all ``prompts`` and the objects of the first look.
+) -> list[Look]:
+    """Where to look again, at most `LOOKS` times: around marks, ``prompts`` and first answers.
 
-    None where it takes more of the picture (height, width) than the share (0..1) in the bundle's
-    ``defaults``, with the marks and their prompts alone or with the objects. Before the first
-    look ``selections`` is empty, and None says that it will be the only one.
+    ``selections`` are the first look's, one per mark. A mark is in one window or, where that would
+    take more of the picture (height, width) than the share (0..1) in the bundle's ``defaults``,
+    in none: the first look was its only one. Windows whose common one takes at most twice the
+    area of the smaller are joined, and beyond `LOOKS` those that lose least.
     """
-    most = defaults.get(NEARER_LOOK, NEVER)
-    if most <= NEVER or not marks:
-        return None
-    inked = [_extent(mark.origin, mark.ink.shape) for mark in marks]
-    points = prompts.coords[prompts.labels == FOREGROUND].astype(np.float64)
-    alone = _joined([_around(box, height, width) for box in inked], points)
-    if _share(alone, height, width) > most:
-        return None
-    meant = [
-        _joined([box, _extent(found.origin, found.mask.shape)]) if found.mask.size else box
-        for box, found in zip(inked, selections, strict=bool(selections))
+    most = defaults.get(NEARER_LOOK, NEVER) * height * width
+    if most <= 0:
+        return []
+    looks: list[tuple[Box, tuple[int, ...]]] = []
+    for index, (mark, found) in enumerate(zip(marks, selections, strict=True)):
+        box = _extent(mark.origin, mark.ink.shape)
+        if found.mask.size:
+            box = _joined([box, _extent(found.origin, found.mask.shape)])
+        points = prompts.coords[prompts.owners == index]
+        points = points[prompts.labels[prompts.owners == index] == FOREGROUND]
+        window = _joined([_around(box, height, width)], points)
+        if _area(window) <= most:
+            looks.append((window, (index,)))
+    while len(looks) > 1:
+        loss, one, other = min(
+            (_area(_joined([a[0], b[0]])) / min(_area(a[0]), _area(b[0])), i, j)
+            for (i, a), (j, b) in combinations(enumerate(looks), 2)
+        )
+        if loss > _SHARED and len(looks) <= LOOKS:
+            break
+        (box, first), (further, second) = looks[one], looks.pop(other)
+        looks[one] = (_joined([box, further]), (*first, *second))
+    return [
+        Look(_pixels(window, height, width), tuple(sorted(members)))
+        for window, members in looks
+        if _area(window) <= most
     ]
-    window = _joined([_around(box, height, width) for box in meant], points) if meant else alone
-    if _share(window, height, width) > most:
-        return None
-    x0, y0, x1, y1 = window.tolist()
-    return (int(x0), int(y0), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1))))
 
 
 def marks_in(window: Window, marks: Sequence[Mark]) -> list[Mark]:
-    """``marks``, which lie in ``window``, in its pixels."""
-    x, y = window[:2]
-    if not (x or y):
-        return list(marks)
-    return [
-        dataclasses.replace(
-            mark,
-            origin=(mark.origin[0] - x, mark.origin[1] - y),
-            box=mark.box - np.array([x, y, x, y], np.float32),
+    """What of ``marks`` lies in ``window``, in its pixels; those without ink there are left out."""
+    seen = []
+    for mark in marks:
+        box = _extent(mark.origin, mark.ink.shape).astype(int)
+        x0, y0 = np.maximum(box[:2], window[:2]).tolist()
+        x1, y1 = np.minimum(box[2:], window[2:]).tolist()
+        if x0 >= x1 or y0 >= y1:
+            continue
+        ink = mark.ink[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]]
+        x0, x1 = x0 - window[0], x1 - window[0]
+        y0, y1 = y0 - window[1], y1 - window[1]
+        part = dataclasses.replace(
+            mark, ink=ink, origin=(x0, y0), box=np.array([x0, y0, x1, y1], np.float32)
         )
-        for mark in marks
-    ]
+        seen.append(part)
+    return seen
 
 
-def prompts_in(window: Window, prompts: Prompts) -> Prompts:
-    """``prompts``, which lie in ``window``, in its pixels."""
-    return dataclasses.replace(prompts, coords=prompts.coords - np.array(window[:2], np.float32))
+def prompts_of(prompts: Prompts, members: Sequence[int]) -> tuple[Prompts, NDArray[np.intp]]:
+    """The prompts of the marks ``members`` alone, and which rows of ``prompts`` they are.
+
+    Their owners are indices into ``members``.
+    """
+    rows = np.flatnonzero(np.isin(prompts.owners, members))
+    owners = np.searchsorted(members, prompts.owners[rows]).astype(np.int32)
+    return Prompts(prompts.coords[rows], prompts.labels[rows], owners), rows
 
 
 def select_in(
@@ -95,16 +144,20 @@ def select_in(
     outputs: Mapping[str, NDArray[Any]],
     prompts: Prompts,
     marks: Sequence[Mark],
+    fellows: Sequence[Mark] = (),
 ) -> list[Selection]:
-    """The object of every mark, as a look at ``window`` shows it.
+    """The object of every one of ``marks``, as a look at ``window`` shows it.
 
-    ``outputs`` are the decoder's for that look; ``prompts``, ``marks`` and what is returned are in
-    the picture's pixels.
+    ``outputs`` are the decoder's for that look and ``prompts``; ``fellows`` are the other marks.
+    Prompts, marks, all of whose ink lies in the window, and what is returned are in the picture's
+    pixels.
     """
     x0, y0, x1, y1 = window
+    shifted = dataclasses.replace(prompts, coords=prompts.coords - np.array([x0, y0], np.float32))
     found = select_masks(
-        outputs, prompts_in(window, prompts), marks_in(window, marks), height=y1 - y0, width=x1 - x0
-    )
+        outputs, shifted, marks_in(window, marks), height=y1 - y0, width=x1 - x0,
+        fellows=marks_in(window, fellows),
+    )  # fmt: skip
     return [
         dataclasses.replace(one, origin=(one.origin[0] + x0, one.origin[1] + y0))
         if one.mask.size
@@ -118,7 +171,7 @@ def _extent(origin: tuple[int, int], shape: tuple[int, ...]) -> Box:
     return np.array([x, y, x + shape[1], y + shape[0]], np.float64)
 
 
-def _joined(boxes: Sequence[Box], points: NDArray[np.float64] | None = None) -> Box:
+def _joined(boxes: Sequence[Box], points: NDArray[np.float32] | None = None) -> Box:
     corners = np.concatenate(
         [np.stack(boxes).reshape(-1, 2), *([] if points is None else [points])]
     )
@@ -133,5 +186,10 @@ def _around(box: Box, height: int, width: int) -> Box:
     return np.concatenate([start, start + size])
 
 
-def _share(window: Box, height: int, width: int) -> float:
-    return float(np.prod(window[2:] - window[:2])) / (height * width)
+def _area(window: Box) -> float:
+    return float(np.prod(window[2:] - window[:2]))
+
+
+def _pixels(window: Box, height: int, width: int) -> Window:
+    x0, y0, x1, y1 = window.tolist()
+    return (int(x0), int(y0), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1))))

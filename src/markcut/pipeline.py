@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from markcut import prompted
 from markcut.answer import build_answer
 from markcut.bundle import Bundle, load_bundle
-from markcut.chain import Views, find_marks, only_image, preprocess, unmarked_view
+from markcut.chain import Views, find_marks, find_objects, only_image, preprocess, unmarked_view
 from markcut.clock import Clock
 from markcut.contracts import (
     CLIPSEG,
@@ -32,11 +32,11 @@ from markcut.contracts import (
 )
 from markcut.errors import RunnerError
 from markcut.feature_cache import FeatureCache
-from markcut.geometry import Halves, Window
+from markcut.geometry import Picture
 from markcut.manifest import Manifest
 from markcut.marks import Mark
 from markcut.mask_selection import Selection
-from markcut.nearer import nearer_window, select_in, whole
+from markcut.nearer import whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.point_sampler import Prompts, decoder_feeds, sample_prompts
 from markcut.runners import Runner, RunnerInfo, Value, infer_resident, open_runner
@@ -145,7 +145,7 @@ class Pipeline:
                 views.picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
             )
         if encoding is not None:
-            selections = self._segment(views.halves, marks, prompts, encoding.result(), clock)
+            selections = self._segment(views.picture, marks, prompts, encoding.result(), clock)
         with clock.stage("encode"):
             answer = build_answer(marks, prompts, selections, height=height, width=width)
         return _named(MARKED_OBJECT, [*answer, clock.milliseconds()])
@@ -179,8 +179,7 @@ class Pipeline:
             size = np.array([height, width], np.int32)
             known = {**self._encode(views[0], clock), _SIZE: size}
             self._features.put(key, known)
-        feeds = [known[tensor.name] for tensor in SAM2_ENCODER.outputs]
-        outputs = self._run(SAM2_DECODER, [*feeds, *asked], clock)
+        outputs = self._prompt(known, asked, clock)
         _, labels, _, has_earlier = asked
         answer = prompted.answer(
             outputs, labels, has_earlier, height=height, width=width, clock=clock
@@ -209,7 +208,7 @@ class Pipeline:
 
     def _segment(
         self,
-        halves: Halves,
+        picture: Picture,
         marks: Sequence[Mark],
         prompts: Prompts,
         features: Mapping[str, Value],
@@ -217,28 +216,21 @@ class Pipeline:
     ) -> list[Selection]:
         """The object of every mark; ``features`` are the whole picture's."""
         side = self.manifest.sizes["S"]
-        height, width = halves.picture.shape[:2]
-        window = whole(height, width)
-        outputs = self._prompt(features, prompts, window, clock)
-        with clock.stage("mask_selection"):
-            selections = select_in(window, outputs, prompts, marks)
-            nearer = nearer_window(
-                marks, prompts, selections,
-                height=height, width=width, defaults=self.manifest.defaults,
-            )  # fmt: skip
-        if nearer is None:
-            return selections
-        view = unmarked_view(halves, marks, side, clock, nearer)
-        outputs = self._prompt(self._encode(view, clock), prompts, nearer, clock)
-        with clock.stage("mask_selection"):
-            return select_in(nearer, outputs, prompts, marks)
+        height, width = picture.shape[:2]
+        feeds = decoder_feeds(prompts, side, window=whole(height, width))
+        return find_objects(
+            picture,
+            self._prompt(features, feeds, clock),
+            lambda view, feeds: self._prompt(self._encode(view, clock), feeds, clock),
+            marks, prompts, height=height, width=width, side=side,
+            defaults=self.manifest.defaults, clock=clock,
+        )  # fmt: skip
 
     def _prompt(
-        self, features: Mapping[str, Value], prompts: Prompts, window: Window, clock: Clock
+        self, features: Mapping[str, Value], prompts: Sequence[Value], clock: Clock
     ) -> dict[str, Array]:
-        """The decoder's masks for all prompts at once; ``features`` are those of ``window``."""
-        feeds: list[Value] = [features[tensor.name] for tensor in SAM2_ENCODER.outputs]
-        feeds += decoder_feeds(prompts, self.manifest.sizes["S"], window=window)
+        """The decoder's masks for all ``prompts``, its last four inputs, at once."""
+        feeds = [*(features[tensor.name] for tensor in SAM2_ENCODER.outputs), *prompts]
         return self._run(SAM2_DECODER, feeds, clock)
 
     def _encode(self, view: Array, clock: Clock) -> Mapping[str, Value]:

@@ -7,7 +7,6 @@ one after the other, with the networks between them, they are :class:`~markcut.p
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,8 +28,7 @@ from markcut.contracts import (
     YOLO11_SEG,
     ModelSpec,
 )
-from markcut.geometry import Halves
-from markcut.nearer import nearer_window, select_in, whole
+from markcut.nearer import leave_room, whole
 from markcut.parameters import Parameters, parse_parameters
 from markcut.passing import pack_marks, pack_prompts, unpack_marks, unpack_prompts
 from markcut.point_sampler import decoder_feeds, sample_prompts
@@ -51,14 +49,9 @@ def preprocess(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]
 
 
 def point_sampler(
-    inputs: Arrays, parameters: Asked, bundle: Bundle, *,
-    detect: Callable[[Array], Arrays], segment: Segment,
-) -> list[Array]:  # fmt: skip
-    """``contracts.POINT_SAMPLER``.
-
-    ``detect`` runs YOLO on one more view (1, 640, 640, 3); ``segment`` runs SAM2 on a view
-    (1, S, S, 3) with the decoder's last four inputs, gives its outputs and counts its time.
-    """
+    inputs: Arrays, parameters: Asked, bundle: Bundle, *, detect: Callable[[Array], Arrays]
+) -> list[Array]:
+    """``contracts.POINT_SAMPLER``; ``detect`` runs YOLO on one more view (1, 640, 640, 3)."""
     picture, heatmap, *looked, ticks = _ordered(POINT_SAMPLER, inputs)
     asked = _asked(parameters, bundle)
     clock = Clock(ticks)
@@ -71,41 +64,40 @@ def point_sampler(
     )
     height, width = picture.shape[:2]
     side = told.sizes["S"]
-    halves = Halves(picture)
-    window = whole(height, width)
-    view = chain.unmarked_view(halves, marks, side, clock)
+    view = chain.unmarked_view(picture, marks, side, clock)
     with clock.stage("point_sampler"):
-        prompts = sample_prompts(
-            picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark
+        prompts = pack_prompts(
+            sample_prompts(picture, marks, seed=asked.seed, points_per_mark=asked.points_per_mark)
         )
-        feeds = decoder_feeds(pack_prompts(prompts), side, window=window)
-    around = functools.partial(
-        nearer_window, marks, prompts, height=height, width=width, defaults=told.defaults
-    )
-    if around([]) is not None:  # the ensemble's own networks are for the last look
-        first = segment(view, feeds, clock)
-        with clock.stage("mask_selection"):
-            nearer = around(select_in(window, first, prompts, marks))
-        if nearer is not None:
-            window = nearer
-            view = chain.unmarked_view(halves, marks, side, clock, window)
-            feeds = decoder_feeds(prompts, side, window=window)
-    prompts = pack_prompts(prompts)
-    size, seen = np.array([height, width], np.int32), np.array(window, np.int32)
-    return [view, *feeds, prompts.coords, prompts.owners, *pack_marks(marks), size, seen,
+        feeds = decoder_feeds(prompts, side, window=whole(height, width))
+    again = leave_room(marks, height=height, width=width, defaults=told.defaults)
+    return [view, *feeds, prompts.coords, prompts.owners, *pack_marks(marks),
+            picture if again else picture[:0, :0], np.array([height, width], np.int32),
             clock.ticks()]  # fmt: skip
 
 
-def mask_selection(inputs: Arrays, parameters: Asked, bundle: Bundle) -> list[Array]:
-    """``contracts.MASK_SELECTION``: the answer of ``contracts.MARKED_OBJECT``."""
+def mask_selection(
+    inputs: Arrays, parameters: Asked, bundle: Bundle, *, segment: Segment
+) -> list[Array]:
+    """``contracts.MASK_SELECTION``: the answer of ``contracts.MARKED_OBJECT``.
+
+    ``segment`` runs SAM2 on one more view (1, S, S, 3) with the decoder's last four inputs, gives
+    its outputs and counts its time.
+    """
     given = _ordered(MASK_SELECTION, inputs)
-    coords, labels, owners, *packed, size, window, ticks = given[len(SAM2_DECODER.outputs) :]
+    coords, labels, owners, *packed, picture, size, ticks = given[len(SAM2_DECODER.outputs) :]
     clock = Clock(ticks)
     _count_sam2(clock, inputs)
     marks, prompts = unpack_marks(*packed), unpack_prompts(coords, labels, owners)
     height, width = size.tolist()
-    with clock.stage("mask_selection"):
-        selections = select_in(tuple(window.tolist()), inputs, prompts, marks)
+    told = bundle.manifest
+    selections = chain.find_objects(
+        picture if picture.size else None,
+        inputs,
+        lambda view, feeds: segment(view, feeds, clock),
+        marks, prompts, height=height, width=width, side=told.sizes["S"],
+        defaults=told.defaults, clock=clock,
+    )  # fmt: skip
     with clock.stage("encode"):
         answer = build_answer(marks, prompts, selections, height=height, width=width)
     return [*answer, clock.milliseconds()]

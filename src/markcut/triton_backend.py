@@ -163,13 +163,11 @@ def wire_parameters(text: str) -> dict[str, object]:
 
 
 def _works(bundle: Bundle, pb_utils: Any) -> dict[str, Work]:
-    detect = functools.partial(_detect, pb_utils)
+    detect, segment = (functools.partial(ask, pb_utils) for ask in (_detect, _segment))
     functions: dict[str, Callable[..., Sequence[Array]]] = {
         PREPROCESS.name: steps.preprocess,
-        POINT_SAMPLER.name: functools.partial(
-            steps.point_sampler, detect=detect, segment=functools.partial(_segment, pb_utils)
-        ),
-        MASK_SELECTION.name: steps.mask_selection,
+        POINT_SAMPLER.name: functools.partial(steps.point_sampler, detect=detect),
+        MASK_SELECTION.name: functools.partial(steps.mask_selection, segment=segment),
         PROMPT_PREPROCESS.name: steps.prompt_preprocess,
         PROMPT_SELECTION.name: steps.prompt_selection,
     }

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,12 +9,23 @@ from hypothesis import strategies as st
 
 from markcut.contracts import MASKS_PER_PROMPT, SAM2_DECODER
 from markcut.geometry import Window
+from markcut.marks import Mark
 from markcut.mask_selection import Selection
-from markcut.nearer import NEARER_LOOK, marks_in, nearer_window, select_in, whole
+from markcut.nearer import (
+    LOOKS,
+    NEARER_LOOK,
+    Look,
+    leave_room,
+    marks_in,
+    nearer_looks,
+    prompts_of,
+    select_in,
+)
 from markcut.point_sampler import Prompts, sample_prompts
 from tests.markcut.drawn import ellipse, loop, mark, scene, strokes
 
 SHAPE = (400, 300)
+SIZE = {"height": SHAPE[0], "width": SHAPE[1]}
 THING = ellipse(SHAPE, (100, 300), (20, 14))
 AROUND = strokes(SHAPE, [loop((100, 300), (28, 20))], 3)
 FAR = strokes(SHAPE, [loop((250, 60), (28, 20))], 3)
@@ -25,15 +38,22 @@ def found(x0: int, y0: int, x1: int, y1: int) -> Selection:
 NOTHING = Selection(np.zeros((0, 0), np.bool_), (0, 0), 0.1, 0, "")
 
 
-def window(
-    marks: list, selections: list[Selection], most: float = 0.67, points: list | None = None
-) -> Window | None:  # fmt: skip
-    coords = np.array(points or [[100.0, 300.0]], np.float32)[:, None]
-    count = len(coords)
-    prompts = Prompts(coords, np.ones((count, 1), np.int32), np.zeros(count, np.int32))
-    return nearer_window(
-        marks, prompts, selections, height=SHAPE[0], width=SHAPE[1], defaults={NEARER_LOOK: most}
-    )  # fmt: skip
+def looks(
+    marks: list[Mark], selections: list[Selection], most: float = 0.67, points: list | None = None
+) -> list[Look]:
+    """Those for marks with one prompt each, by default in their ink's middle."""
+    middles = [(one.box[:2] + one.box[2:]) / 2 for one in marks]
+    coords = np.array(points or middles, np.float32).reshape(-1, 1, 2)
+    labels, owners = np.ones((len(coords), 1), np.int32), np.arange(len(coords), dtype=np.int32)
+    return nearer_looks(
+        marks, Prompts(coords, labels, owners), selections, **SIZE, defaults={NEARER_LOOK: most}
+    )
+
+
+def window(*args: Any, **options: Any) -> Window:
+    (look,) = looks(*args, **options)
+    assert look.marks == (0,)
+    return look.window
 
 
 def test_a_small_object_is_looked_at_in_a_square_around_it_and_its_mark() -> None:
@@ -50,23 +70,70 @@ def test_a_small_object_is_looked_at_in_a_square_around_it_and_its_mark() -> Non
     assert window([circle], [NOTHING], points=[[290.0, 300.0]])[2] >= 290
 
 
-def test_large_ones_far_ones_and_other_bundles_have_one_look() -> None:
-    circle, other = mark("circle", AROUND), mark("circle", FAR)
-    assert window([circle], []) is not None
-    assert window([circle], [], most=0.0) is None
-    assert window([], []) is None
-    assert window([circle], [found(10, 100, 290, 390)]) is None
-    assert window([circle, other], []) is None
-    assert window([circle], [found(80, 285, 120, 315)], most=0.05) is None
+def test_large_ones_and_other_bundles_have_one_look() -> None:
+    circle = mark("circle", AROUND)
+    assert leave_room([circle], **SIZE, defaults={NEARER_LOOK: 0.67})
+    assert not leave_room([circle], **SIZE, defaults={NEARER_LOOK: 0.0})
+    assert not leave_room([circle], **SIZE, defaults={})
+    assert not leave_room([circle], **SIZE, defaults={NEARER_LOOK: 0.05})
+    assert not leave_room([], **SIZE, defaults={NEARER_LOOK: 0.67})
+    small = [found(80, 285, 120, 315)]
+    assert not looks([circle], small, most=0.0)
+    assert not looks([circle], small, most=0.05)
+    assert not looks([circle], [found(10, 100, 290, 390)])
+    assert not looks([], [])
 
 
-def test_marks_move_with_the_window_and_keep_their_ink() -> None:
+def test_marks_share_a_window_where_it_is_hardly_larger() -> None:
+    near = strokes(SHAPE, [loop((120, 310), (28, 20))], 3)
+    circles = [mark("circle", ink) for ink in (AROUND, FAR, near)]
+    shared, alone = sorted(looks(circles, [NOTHING] * 3), key=lambda look: look.marks)
+    assert shared.marks == (0, 2)
+    assert alone.marks == (1,)
+    # one that has no room of its own keeps none of the others from theirs
+    large = [found(10, 100, 290, 390), NOTHING, NOTHING]
+    assert [look.marks for look in looks(circles, large)] == [(1,), (2,)]
+
+
+def test_many_marks_far_from_each_other_have_four_windows() -> None:
+    shape = (4000, 4000)
+    places = [(x, y) for x in (300, 1700, 3100) for y in (300, 500, 3100)]
+    dots = [mark("dot", ellipse(shape, place, (9, 9))) for place in places]
+    prompts = Prompts(
+        np.array(places, np.float32)[:, None],
+        np.ones((9, 1), np.int32),
+        np.arange(9, dtype=np.int32),
+    )
+    seen = nearer_looks(
+        dots, prompts, [NOTHING] * 9, height=4000, width=4000, defaults={NEARER_LOOK: 0.8}
+    )
+    assert len(seen) == LOOKS
+    assert sorted(index for look in seen for index in look.marks) == list(range(9))
+
+
+def test_marks_are_seen_in_a_window_as_far_as_they_are_in_it() -> None:
     circle = mark("circle", AROUND)
     (moved,) = marks_in((40, 250, 160, 380), [circle])
     assert moved.origin == (circle.origin[0] - 40, circle.origin[1] - 250)
     assert np.array_equal(moved.box, circle.box - [40, 250, 40, 250])
-    assert moved.ink is circle.ink
-    assert marks_in(whole(*SHAPE), [circle]) == [circle]
+    assert np.array_equal(moved.ink, circle.ink)
+    (part,) = marks_in((100, 300, 300, 400), [circle])
+    assert part.origin == (0, 0)
+    assert np.array_equal(
+        part.ink, AROUND[300:400, 100:300][: part.ink.shape[0], : part.ink.shape[1]]
+    )
+    assert part.ink.sum() == AROUND[300:, 100:].sum()
+    assert part.box.tolist() == [0, 0, *part.ink.shape[::-1]]
+    assert marks_in((0, 0, 50, 50), [circle]) == []
+
+
+def test_prompts_of_some_marks_know_their_rows() -> None:
+    owners = np.array([0, 0, 1, 2, 2], np.int32)
+    coords = np.arange(10, dtype=np.float32).reshape(5, 1, 2)
+    some, rows = prompts_of(Prompts(coords, np.ones((5, 1), np.int32), owners), (0, 2))
+    assert rows.tolist() == [0, 1, 3, 4]
+    assert some.owners.tolist() == [0, 0, 1, 1]
+    assert np.array_equal(some.coords, coords[rows])
 
 
 def test_a_mask_of_the_window_lies_where_the_object_is() -> None:
@@ -106,15 +173,10 @@ def test_the_window_is_in_the_picture_and_holds_mark_object_and_prompts(
     tick = mark("tick", ink)
     point = np.array([[[x + 0.5, y + 0.5]]], np.float32)
     prompts = Prompts(point, np.ones((1, 1), np.int32), np.zeros(1, np.int32))
-    seen = nearer_window(
-        [tick],
-        prompts,
-        [found(x, y, x + w, y + h)],
-        height=height,
-        width=width,
-        defaults={NEARER_LOOK: most},
-    )
-    if seen is not None:
-        x0, y0, x1, y1 = seen
+    size = {"height": height, "width": width, "defaults": {NEARER_LOOK: most}}
+    seen = nearer_looks([tick], prompts, [found(x, y, x + w, y + h)], **size)
+    assert not seen or leave_room([tick], **size)
+    for look in seen:
+        x0, y0, x1, y1 = look.window
         assert 0 <= x0 <= x < x + w <= x1 <= width
         assert 0 <= y0 <= y < y + h <= y1 <= height

@@ -21,7 +21,8 @@ IMAGE = MARKED_OBJECT.inputs[0].name
 def picture(seed: int, *, marks: int = 2, kind: str = "PNG", shrunk: int = 1) -> NDArray[np.uint8]:
     """A small picture of its own colours and size, with red marks.
 
-    ``shrunk`` is how many times smaller the marks and what they mean are than the picture.
+    ``shrunk`` is how many times smaller the marks and what they mean are than the picture, which
+    then holds all of it twice.
     """
     rng = np.random.default_rng(seed)
     width, height = (int(side) for side in rng.integers(120, 400, 2))
@@ -34,7 +35,8 @@ def picture(seed: int, *, marks: int = 2, kind: str = "PNG", shrunk: int = 1) ->
     if shrunk > 1:
         small, ground = image, image.getpixel((0, 0))
         image = Image.new("RGB", (width * shrunk, height * shrunk), ground)
-        image.paste(small, (width // 2, height // 2))
+        image.paste(small, (0, 0))
+        image.paste(small, (width * (shrunk - 1), height * (shrunk - 1)))
     held = io.BytesIO()
     image.save(held, kind)
     return np.frombuffer(held.getvalue(), np.uint8)
