@@ -134,7 +134,7 @@ def find_marks(
 
 
 def find_objects(
-    picture: Picture | None,
+    picture: Picture,
     first: Outputs,
     segment: Callable[[Array, Sequence[Array]], Outputs],
     marks: Sequence[Mark],
@@ -150,7 +150,7 @@ def find_objects(
 
     ``first`` are the decoder's outputs for the whole ``picture`` (height, width) and all prompts.
     ``segment`` runs SAM2 on one more view (1, S, S, 3) with the decoder's last four inputs;
-    ``side`` is S. The picture may be None where `nearer.leave_room` says that no mark gets
+    ``side`` is S. The picture may be empty where `nearer.leave_room` says that no mark gets
     another look.
     """
     with clock.stage("mask_selection"):
@@ -158,8 +158,6 @@ def find_objects(
         looks = nearer_looks(
             marks, prompts, selections, height=height, width=width, defaults=defaults
         )
-    if picture is None:
-        return selections
     for look in looks:
         view = unmarked_view(picture, marks, side, clock, look.window)
         asked, rows = prompts_of(prompts, look.marks)

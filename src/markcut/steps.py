@@ -92,7 +92,7 @@ def mask_selection(
     height, width = size.tolist()
     told = bundle.manifest
     selections = chain.find_objects(
-        picture if picture.size else None,
+        picture,
         inputs,
         lambda view, feeds: segment(view, feeds, clock),
         marks, prompts, height=height, width=width, side=told.sizes["S"],
