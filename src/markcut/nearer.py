@@ -28,7 +28,7 @@ NEARER_LOOK = "nearer_look"
 NEVER = 0.0
 """Its value where the bundle has none: SAM2 looks once."""
 
-LOOKS = 4
+LOOKS = 3
 """Nearer looks at one picture: each costs SAM2's encoder and decoder once."""
 
 _AROUND = 2.5  # sides of the square around an object and its mark: SAM2 needs to see what is not it

@@ -95,7 +95,7 @@ def test_marks_share_a_window_where_it_is_hardly_larger() -> None:
     assert [look.marks for look in looks(circles, large)] == [(1,), (2,)]
 
 
-def test_many_marks_far_from_each_other_have_four_windows() -> None:
+def test_many_marks_far_from_each_other_have_few_windows() -> None:
     shape = (4000, 4000)
     places = [(x, y) for x in (300, 1700, 3100) for y in (300, 500, 3100)]
     dots = [mark("dot", ellipse(shape, place, (9, 9))) for place in places]
