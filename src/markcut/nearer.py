@@ -34,6 +34,8 @@ LOOKS = 3
 _AROUND = 2.5  # sides of the square around an object and its mark: SAM2 needs to see what is not it
 _LEAST = 64  # px, a window's least side: there is nothing more to see in fewer
 _SHARED = 2.0  # times the smaller window's area that a window for two may take
+_MANY = 1024  # px, a side from which a window is shrunk by halves, which go into even sides alone
+_GRAIN = 8
 
 Box = NDArray[np.float64]  # (4,) xyxy
 
@@ -192,4 +194,15 @@ def _area(window: Box) -> float:
 
 def _pixels(window: Box, height: int, width: int) -> Window:
     x0, y0, x1, y1 = window.tolist()
-    return (int(x0), int(y0), min(width, int(np.ceil(x1))), min(height, int(np.ceil(y1))))
+    (left, right), (top, bottom) = _whole(x0, x1, width), _whole(y0, y1, height)
+    return (left, top, right, bottom)
+
+
+def _whole(start: float, end: float, size: int) -> tuple[int, int]:
+    """The pixels from ``start`` to ``end``, of ``size``: a few more where that many are slow."""
+    first, last = int(start), min(size, int(np.ceil(end)))
+    length = -(-(last - first) // _GRAIN) * _GRAIN
+    if last - first < _MANY or length > size:
+        return first, last
+    first = min(first, size - length)
+    return first, first + length

@@ -111,6 +111,23 @@ def test_many_marks_far_from_each_other_have_few_windows() -> None:
     assert sorted(index for look in seen for index in look.marks) == list(range(9))
 
 
+def test_sides_of_a_large_window_can_be_halved() -> None:
+    shape = (3001, 3999)
+    ink = np.zeros(shape, np.bool_)
+    ink[2500:3001, 3400:3999] = True
+    circle = mark("circle", ink)
+    prompts = Prompts(
+        np.array([[[3990.0, 2990.0]]], np.float32), np.ones((1, 1), np.int32), np.zeros(1, np.int32)
+    )
+    (look,) = nearer_looks(
+        [circle], prompts, [NOTHING], height=3001, width=3999, defaults={NEARER_LOOK: 0.8}
+    )
+    x0, y0, x1, y1 = look.window
+    assert (x1, y1) == (3999, 3001)
+    assert (x1 - x0) % 8 == (y1 - y0) % 8 == 0
+    assert x1 - x0 >= 2.5 * 599
+
+
 def test_marks_are_seen_in_a_window_as_far_as_they_are_in_it() -> None:
     circle = mark("circle", AROUND)
     (moved,) = marks_in((40, 250, 160, 380), [circle])
