@@ -167,7 +167,8 @@ def find_objects(
             fellows = [mark for index, mark in enumerate(marks) if index not in look.marks]
             found = select_in(look.window, outputs, asked, meant, fellows)
             for index, one in zip(look.marks, found, strict=True):
-                selections[index] = dataclasses.replace(one, row=int(rows[one.row]))
+                if one.mask.size:  # else the first look knew more
+                    selections[index] = dataclasses.replace(one, row=int(rows[one.row]))
     return selections
 
 
