@@ -162,7 +162,8 @@ class UpstreamEngine:
                     asked = [points[index] for index in look.marks]
                     found = self._objects(pixels, asked, clock, look.window)
                     for index, mask in zip(look.marks, found, strict=True):
-                        masks[index], windows[index] = mask, look.window
+                        if mask.any():  # as `markcut.chain.find_objects` goes about it
+                            masks[index], windows[index] = mask, look.window
                 objects = _encoded(masks, windows, (height, width), clock)
         with clock.stage("encode"):
             ink = tuple(rle.encode(m.ink, m.origin, height=height, width=width) for m in marks)

@@ -78,10 +78,10 @@ def nearer_looks(
 ) -> list[Look]:
     """Where to look again, at most `LOOKS` times: around marks, ``prompts`` and first answers.
 
-    ``selections`` are the first look's, one per mark. A mark is in one window or, where that would
-    take more of the picture (height, width) than the share (0..1) in the bundle's ``defaults``,
-    in none: the first look was its only one. Windows whose common one takes at most twice the
-    area of the smaller are joined, and beyond `LOOKS` those that lose least.
+    ``selections`` are the first look's, one per mark. Windows whose common one takes at most twice
+    the area of the smaller are joined, and beyond `LOOKS` those that lose least. A mark is in one
+    window or, where its own or the joined one takes more of the picture (height, width) than the
+    share (0..1) in the bundle's ``defaults``, in none: the first look was its only one.
     """
     most = defaults.get(NEARER_LOOK, NEVER) * height * width
     if most <= 0:
