@@ -25,8 +25,9 @@ def add_common(parser: argparse.ArgumentParser, *, name: str, minutes: float, ba
         "--photos",
         type=Path,
         metavar="DIR",
-        help="folder of photos that the generated scenes are made of, any size, no labels needed "
-        "(default: the few that come with installed packages)",
+        help="folder of photos that the generated scenes are made of, any size, no labels needed; "
+        "of one with a mask NAME.mask.png beside it (0 background, k object k) the objects are "
+        "used, where they are and cut out (default: the few that come with installed packages)",
     )
     parser.add_argument(
         "--minutes",

@@ -83,6 +83,11 @@ class Board:
         self._painted[identity] += int(np.count_nonzero(solid & (names != identity)))
         names[solid] = identity
 
+    def name(self, where: NDArray[np.bool_], identity: int, *, whole: int) -> None:
+        """Say that ``where`` (h, w) the picture shows an object, of ``whole`` pixels in all."""
+        self.instances[where] = identity
+        self._painted[identity] += whole
+
     def shade(self, box: Box, light: NDArray[np.uint8]) -> None:
         """Multiply the window ``box`` by ``light``, 255 leaves it as it is."""
         window = np.ascontiguousarray(self.picture[box.window])

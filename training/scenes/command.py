@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--photos", type=Path, metavar="DIR",
-        help="folder of photos to make scenes from (default: those of installed packages)",
+        help="folder of photos to make scenes from; NAME.mask.png beside NAME.jpg (0 background, k "
+        "object k) makes its objects ones to mark (default: those of installed packages)",
     )  # fmt: skip
     parser.add_argument(
         "--size", metavar="WxH", help="size of every scene (default: 180 px to 12 MP, mixed)"

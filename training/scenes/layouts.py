@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from training.scenes.collage import collage
-from training.scenes.photographs import photograph
+from training.scenes.photographs import KNOWN, photograph
 from training.scenes.photos import PhotoPool
 from training.scenes.scene import Canvas
 from training.scenes.screenshot import screenshot
@@ -28,14 +28,16 @@ def make_canvas(
 
     ``layout`` names one of :data:`LAYOUTS`, else chance decides. Everything random comes from
     ``rng``: equal generators and equal photos give equal canvases. ``photo`` canvases have no
-    known object, other canvases may have no markable one. Raises ``ValueError`` on a size or a
-    layout that cannot be.
+    known object but where the pool knows some, other canvases may have no markable one.
+    Raises ``ValueError`` on a size or a layout that cannot be.
     """
     h, w = size
     if min(h, w) < SMALLEST_SIDE:
         raise ValueError(f"size: got {size}, wanted (h, w), both at least {SMALLEST_SIDE}")
     if layout is None:
         layout = str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
+        if photos.known and layout in ("plain", "person") and rng.random() < KNOWN:
+            layout = "photo"
     elif layout not in LAYOUTS:
         raise ValueError(f"layout: got {layout!r}, wanted one of {', '.join(LAYOUTS)}")
     cv2.setNumThreads(1)  # several workers share the cores

@@ -10,11 +10,13 @@ import numpy as np
 from training.scenes import materials
 from training.scenes.board import FRACTION, Alpha, Board, Box, dress_up, fill, fixed
 from training.scenes.garments import CLOTHES
+from training.scenes.known import lay_cut_out
 from training.scenes.materials import Colour, Texture
 from training.scenes.noise import enlarge
 from training.scenes.outlines import GENERAL, Curve, Shape, curve, strip
 from training.scenes.photos import PhotoPool
 
+CUT_OUTS = 0.4  # share of the things that are real ones, where objects of photos are known
 HANGER = curve([(-0.55, -0.88), (0, -1.12), (0.55, -0.88)])
 HOOK = curve([(0, -1.1), (0.02, -1.25), (0.1, -1.32), (0.06, -1.42), (-0.06, -1.4)])
 
@@ -168,6 +170,13 @@ def scatter(
             y, x = int(np.clip(centre[1], 0, board.h - 1)), int(np.clip(centre[0], 0, board.w - 1))
             colour = materials.near(rng, board.picture[y, x].astype(np.float32), 24)
         turn = rng.normal(0, 0.35) if rng.random() < 0.7 else rng.uniform(0, 6.28)
+        if photos.known and rng.random() < CUT_OUTS:
+            laid = lay_cut_out(
+                board, rng, photos,
+                centre=centre, size=float(size), turn=float(turn), feather=feather,
+            )  # fmt: skip
+            if laid:
+                continue
         placed = shape.mapped(placement(rng, centre=centre, size=float(size), turn=turn))
         make = materials.cloth if is_cloth else materials.surface
 

@@ -1,4 +1,4 @@
-"""One photo with its objects: things, people, or a real photo in which no object is known."""
+"""One photo with its objects: things, people, or a real photo, where objects may be known."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import numpy as np
 
 from training.scenes import backgrounds
 from training.scenes.board import Board, least_pixels
+from training.scenes.known import photo_with_objects
 from training.scenes.objects import scatter, spread
 from training.scenes.persons import people
 from training.scenes.photos import PhotoPool
 from training.scenes.scene import Canvas
 
 SMALLEST_RENDER = 96  # photos with a shorter side than this are made twice as big and reduced
+KNOWN = 0.3  # share of other photos that are real ones with known objects, where there are any
+REAL = 0.75  # the same of real ones
 TINY = 64  # photos with a shorter side than this are often real ones, and never crowded
 
 
@@ -23,6 +26,9 @@ def photograph(
     tiny = min(h, w) < TINY
     shares = [0.3, 0.3, 0.4] if tiny else [0.45, 0.48, 0.07]
     name = kind or str(rng.choice(["plain", "person", "photo"], p=shares))
+    share = REAL if name == "photo" else 0.0 if kind else KNOWN
+    if photos.known and rng.random() < share:
+        return photo_with_objects(rng, h, w, photos).finish(rng, layout="photo")
     if min(h, w) >= SMALLEST_RENDER:
         return _photograph(rng, h, w, photos, name)
     return _reduced(_photograph(rng, 2 * h, 2 * w, photos, name), h, w)

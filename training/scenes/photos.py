@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from training.errors import TrainingError
+from training.folder_pictures import MASK, check_mask, mask_path, read_mask
 from training.scenes.noise import fractal
 from training.scenes.scene import Picture
 
@@ -42,12 +44,14 @@ class PhotoPool:
     """Photos decoded when first asked for and kept, scaled down, in a bounded cache.
 
     Safe to pickle and to fork: a copy starts with whatever its parent had decoded (fork) or with
-    nothing (pickle). An empty pool works and yields procedural pictures.
+    nothing (pickle). An empty pool works and yields procedural pictures. ``known`` are the indices
+    of the photos whose objects are known: those with a mask ``NAME.mask.png`` beside them.
     """
 
     def __init__(self, paths: tuple[Path, ...], *, max_side: int) -> None:
         self.paths = paths
         self.max_side = max_side
+        self.known = tuple(k for k, path in enumerate(paths) if mask_path(path).is_file())
         self._cache: OrderedDict[int, Picture] = OrderedDict()
         self._cached_bytes = 0
 
@@ -59,7 +63,8 @@ class PhotoPool:
 
         ``split`` is decided by a hash of the file's name, about 80 to 20; a file that repeats
         another's bytes is left out, so that no photo lies in both halves. Raises
-        :class:`PhotoFolderError` when ``folder`` is no folder or holds no picture.
+        :class:`PhotoFolderError` when ``folder`` is no folder or holds no picture, and for a mask
+        that does not fit its photo.
         """
         found = _folder_photos(folder) if folder is not None else []
         seen: set[bytes] = set()
@@ -68,6 +73,7 @@ class PhotoPool:
             digest = hashlib.sha256(path.read_bytes()).digest()
             if digest not in seen and split in ("all", _half(path.name)):
                 kept.append(path)
+                _check_mask_of(path)
             seen.add(digest)
         return cls(tuple(kept), max_side=max_side)
 
@@ -91,6 +97,15 @@ class PhotoPool:
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
             self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
         return picture
+
+    def objects(self, index: int) -> NDArray[np.int32]:
+        """The objects of photo ``index``, which is one of ``known``: (h, w), 0 for background."""
+        mask = read_mask(self.paths[index])
+        height, width = self[index].shape[:2]
+        small = cv2.resize(
+            mask.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+        )
+        return np.asarray(small, np.int32)
 
     def crop(
         self, rng: np.random.Generator, h: int, w: int, *, least: float = 0.5, most: float = 1.0
@@ -118,6 +133,14 @@ class PhotoPool:
         )
 
 
+def _check_mask_of(path: Path) -> None:
+    if mask_path(path).is_file():
+        try:
+            check_mask(path)
+        except TrainingError as error:
+            raise PhotoFolderError(f"photos: {error}") from error
+
+
 def _half(name: str) -> Split:
     first = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return "held_out" if first / 2**32 < HELD_OUT_SHARE else "train"
@@ -126,7 +149,9 @@ def _half(name: str) -> Split:
 def _folder_photos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise PhotoFolderError(f"photos: {folder} is no folder; pass a folder of pictures")
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    found = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.endswith(MASK)
+    )
     if not found:
         raise PhotoFolderError(
             f"photos: {folder} holds no picture; wanted files ending in "
