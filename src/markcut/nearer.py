@@ -79,9 +79,10 @@ def nearer_looks(
     """Where to look again, at most `LOOKS` times: around marks, ``prompts`` and first answers.
 
     ``selections`` are the first look's, one per mark. Windows whose common one takes at most twice
-    the area of the smaller are joined, and beyond `LOOKS` those that lose least. A mark is in one
-    window or, where its own or the joined one takes more of the picture (height, width) than the
-    share (0..1) in the bundle's ``defaults``, in none: the first look was its only one.
+    the area of the smaller are joined, and beyond `LOOKS` those that lose least; of more that have
+    none to join, the smallest are taken. No window takes more of the picture (height, width) than
+    the share (0..1) in the bundle's ``defaults``. A mark is in one window or, where its own would
+    be larger or was left, in none: the first look was its only one.
     """
     most = defaults.get(NEARER_LOOK, NEVER) * height * width
     if most <= 0:
@@ -97,18 +98,22 @@ def nearer_looks(
         if _area(window) <= most:
             looks.append((window, (index,)))
     while len(looks) > 1:
-        loss, one, other = min(
+        joint = [
             (_area(_joined([a[0], b[0]])) / min(_area(a[0]), _area(b[0])), i, j)
             for (i, a), (j, b) in combinations(enumerate(looks), 2)
-        )
+            if _area(_joined([a[0], b[0]])) <= most
+        ]
+        if not joint:
+            break
+        loss, one, other = min(joint)
         if loss > _SHARED and len(looks) <= LOOKS:
             break
         (box, first), (further, second) = looks[one], looks.pop(other)
         looks[one] = (_joined([box, further]), (*first, *second))
+    looks.sort(key=lambda look: _area(look[0]))
     return [
         Look(_pixels(window, height, width), tuple(sorted(members)))
-        for window, members in looks
-        if _area(window) <= most
+        for window, members in looks[:LOOKS]
     ]
 
 

@@ -111,6 +111,24 @@ def test_many_marks_far_from_each_other_have_few_windows() -> None:
     assert sorted(index for look in seen for index in look.marks) == list(range(9))
 
 
+def test_no_window_is_joined_beyond_what_the_bundle_allows() -> None:
+    near = strokes(SHAPE, [loop((120, 310), (28, 20))], 3)
+    circles = [mark("circle", ink) for ink in (AROUND, near)]
+    (shared,) = looks(circles, [NOTHING] * 2)
+    (x0, y0, x1, y1) = shared.window
+    most = (x1 - x0) * (y1 - y0) / (SHAPE[0] * SHAPE[1]) - 0.01
+    assert [look.marks for look in looks(circles, [NOTHING] * 2, most=most)] == [(0,), (1,)]
+
+
+def test_of_more_windows_than_are_looked_at_and_none_to_join_the_smallest_are_taken() -> None:
+    places = [(40, 40), (260, 40), (40, 360), (260, 360)]
+    sizes = [(16, 16), (20, 20), (18, 18), (14, 14)]
+    inks = [strokes(SHAPE, [loop(*one)], 3) for one in zip(places, sizes, strict=True)]
+    circles = [mark("circle", ink) for ink in inks]
+    seen = looks(circles, [NOTHING] * 4, most=0.12)
+    assert sorted(look.marks for look in seen) == [(0,), (2,), (3,)]
+
+
 def test_sides_of_a_large_window_can_be_halved() -> None:
     shape = (3001, 3999)
     ink = np.zeros(shape, np.bool_)
