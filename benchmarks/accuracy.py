@@ -11,7 +11,16 @@ from benchmarks import accuracy_report, report
 from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
-from benchmarks.held_out import MOST_SCENES, MOST_SEEDS, SIZES, Plan, held_out_photos, plans
+from benchmarks.held_out import (
+    GENERATED,
+    MOST_SCENES,
+    MOST_SEEDS,
+    SIZES,
+    Plan,
+    held_out_objects,
+    held_out_photos,
+    plans,
+)
 from benchmarks.judging import PictureOutcome, judge
 from benchmarks.progress import progress
 from benchmarks.worst import WorstCases
@@ -26,7 +35,9 @@ _EXPLANATION = """
 Scenes are generated pictures with exact truth: which kind of mark was drawn, its ink, the object
 it means. Their seeds and photos are none that training ever used. Every fourth is left unmarked.
 Pictures come in three sizes: small (180 px to 0.5 MP), medium (0.9 to 1.1 MP), large (12 MP with
-strokes 5 to 7 px wide; a sixth as many, they take long).
+strokes 5 to 7 px wide; a sixth as many, they take long). --sizes real takes photos of --photos
+instead, as they are (0.15 to 1.5 MP): marks are drawn on objects that a mask NAME.mask.png beside
+NAME.jpg tells (one channel, 0 for background, k for object k), in photos that training left out.
 
 What the figures mean:
   recall          share of the drawn marks that were found. An answer belongs to a drawn mark when
@@ -48,7 +59,8 @@ Under --out: accuracy.md (the tables), accuracy.json (the last line of standard 
 outcomes.json (every mark of every picture), accuracy.png (object IoU and confusion of kinds),
 worst.png (the worst cases: picture, truth, answer).
 
-Example: python -m benchmarks accuracy --bundle artifacts/demo --scenes 24 --sizes small,medium
+Examples: python -m benchmarks accuracy --bundle artifacts/demo --scenes 24 --sizes small,medium
+          python -m benchmarks accuracy --photos DIR --sizes real
 """
 
 
@@ -62,8 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures per size; of the large ones a sixth (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--sizes", default=",".join(_SIZE_NAMES), metavar="LIST",
-        help="sizes of pictures, with commas between them (default: %(default)s)",
+        "--sizes", default=",".join(size.name for size in GENERATED), metavar="LIST",
+        help=f"some of {','.join(_SIZE_NAMES)} (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=0, metavar="S",
@@ -76,11 +88,12 @@ def run(options: argparse.Namespace) -> int:
     sizes = _check(options)
     about = facts(options.bundle)
     photos = held_out_photos(options.photos)
+    objects = held_out_objects(options.photos) if "real" in sizes else photos
     report.prepare(options.out)
     planned = list(plans(sizes=sizes, scenes=options.scenes, seed=options.seed))
     transport = EmbeddedTransport(options.bundle, runtime=options.runtime, threads=options.threads)
     with Client(transport) as client, progress("scenes", len(planned)) as advance:
-        evaluation = evaluate(client, planned, photos, advance=advance)
+        evaluation = evaluate(client, planned, photos, objects=objects, advance=advance)
     result = {
         "benchmark": "accuracy",
         **about,
@@ -119,10 +132,12 @@ def evaluate(
     plans: Iterable[Plan],
     photos: PhotoPool,
     *,
+    objects: PhotoPool,
     advance: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Ask ``client`` about every planned scene and judge its answers.
 
+    ``photos`` stand behind generated scenes, ``objects`` are the real ones with known objects.
     Marks of a picture on which the engine fails count as missed; a scene that cannot be made
     counts for nothing. Both are named in ``failures``.
     """
@@ -132,7 +147,7 @@ def evaluate(
     for plan in plans:
         name = f"{plan.size.name} scene {plan.seed}"
         try:
-            scene = plan.make(photos)
+            scene = plan.make(objects if plan.size.real else photos)
         except Exception as error:  # the generator's own; a run of minutes must not end with it
             failures.append(f"{name} could not be made and was left out: {error!r}")
             advance()

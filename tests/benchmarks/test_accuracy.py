@@ -14,7 +14,15 @@ from benchmarks import accuracy, accuracy_report
 from benchmarks.__main__ import main
 from benchmarks.accuracy import Evaluation, evaluate
 from benchmarks.errors import BenchmarkError
-from benchmarks.held_out import SIZES, Plan, Size, plans
+from benchmarks.held_out import (
+    GENERATED,
+    SIZES,
+    Plan,
+    Size,
+    held_out_objects,
+    held_out_photos,
+    plans,
+)
 from markcut_client import Client, InferenceError
 from training.scenes import Scene
 from training.scenes.photos import PhotoPool
@@ -47,7 +55,7 @@ def evaluation(world: Any) -> Evaluation:
     given: list[Any] = [Given(world.scene()) for _ in range(2)]
     given += [Given(world.scene(marked=False)), Given(RuntimeError("no canvas"))]
     given += [Given(world.scene(), size=SIZES[2])]
-    return evaluate(Client(engine), given, NO_PHOTOS)
+    return evaluate(Client(engine), given, NO_PHOTOS, objects=NO_PHOTOS)
 
 
 def test_every_picture_counts_and_failures_are_named(evaluation: Evaluation) -> None:
@@ -65,7 +73,7 @@ def test_every_picture_counts_and_failures_are_named(evaluation: Evaluation) -> 
 def test_nothing_made_is_an_error(world: Any) -> None:
     given: list[Any] = [Given(RuntimeError("no canvas"))]
     with pytest.raises(BenchmarkError, match="no canvas"):
-        evaluate(Client(world.engine()), given, NO_PHOTOS)
+        evaluate(Client(world.engine()), given, NO_PHOTOS, objects=NO_PHOTOS)
 
 
 def test_summary_is_json_and_has_the_groups_that_are_there(evaluation: Evaluation) -> None:
@@ -88,7 +96,7 @@ def test_the_sheet_shows_the_cases(evaluation: Evaluation) -> None:
 def test_plans_are_disjoint_held_out_and_repeat() -> None:
     from training.seeds import HELD_OUT_SEEDS
 
-    names = [size.name for size in SIZES]
+    names = [size.name for size in GENERATED]
     planned = [plan for seed in (0, 1, 6_999) for plan in plans(sizes=names, scenes=24, seed=seed)]
     assert len({plan.seed for plan in planned}) == len(planned) == 3 * (24 + 24 + 4)
     assert all(plan.seed - HELD_OUT_SEEDS.start >= 1_000_000 for plan in planned)
@@ -107,6 +115,46 @@ def test_a_plan_makes_its_scene() -> None:
     assert first.picture.shape == (180, 200, 3)
     assert not first.marks
     assert np.array_equal(first.picture, second.picture)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten photos, nine of them with a mask of two objects."""
+    rng = np.random.default_rng(0)
+    names = np.zeros((120, 160), np.uint8)
+    names[20:70, 15:70], names[50:110, 90:150] = 1, 2
+    for k in range(10):
+        photo = rng.integers(0, 255, (120, 160, 3)).astype(np.uint8)
+        Image.fromarray(photo).save(tmp_path / f"still{k}.png")
+        if k:
+            Image.fromarray(names).save(tmp_path / f"still{k}.mask.png")
+    return tmp_path
+
+
+def test_real_photos_are_held_out_ones_with_known_objects(folder: Path) -> None:
+    objects = held_out_objects(folder)
+    assert 0 < len(objects) < 9
+    assert len(objects.known) == len(objects)
+    (plan, *_) = plans(sizes=["real"], scenes=8, seed=3)
+    scenes = [p.make(objects) for p in plans(sizes=["real"], scenes=8, seed=3)]
+    assert {scene.layout for scene in scenes} == {"photo"}
+    assert any(scene.marks for scene in scenes)
+    assert plan.size.name == "real"
+
+
+def test_scenes_are_the_same_with_and_without_masks(folder: Path) -> None:
+    plan = next(iter(plans(sizes=["small"], scenes=1, seed=5)))
+    before = plan.make(held_out_photos(folder))
+    for mask in folder.glob("*.mask.png"):
+        mask.unlink()
+    assert np.array_equal(before.picture, plan.make(held_out_photos(folder)).picture)
+
+
+def test_real_photos_without_masks_are_refused(folder: Path) -> None:
+    for mask in folder.glob("*.mask.png"):
+        mask.unlink()
+    with pytest.raises(BenchmarkError, match=r"--sizes: real .* NAME\.mask\.png"):
+        held_out_objects(folder)
 
 
 def test_the_command_writes_everything(

@@ -45,13 +45,15 @@ class PhotoPool:
 
     Safe to pickle and to fork: a copy starts with whatever its parent had decoded (fork) or with
     nothing (pickle). An empty pool works and yields procedural pictures. ``known`` are the indices
-    of the photos whose objects are known: those with a mask ``NAME.mask.png`` beside them.
+    of the photos whose objects are known: those with a mask ``NAME.mask.png`` beside them, or
+    none without ``masks``.
     """
 
-    def __init__(self, paths: tuple[Path, ...], *, max_side: int) -> None:
+    def __init__(self, paths: tuple[Path, ...], *, max_side: int, masks: bool = True) -> None:
         self.paths = paths
         self.max_side = max_side
-        self.known = tuple(k for k, path in enumerate(paths) if mask_path(path).is_file())
+        self.masks = masks
+        self.known = tuple(k for k, p in enumerate(paths) if masks and mask_path(p).is_file())
         self._cache: OrderedDict[int, Picture] = OrderedDict()
         self._cached_bytes = 0
 
@@ -81,10 +83,10 @@ class PhotoPool:
         return len(self.paths)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"paths": self.paths, "max_side": self.max_side}
+        return {"paths": self.paths, "max_side": self.max_side, "masks": self.masks}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["paths"], max_side=state["max_side"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> Picture:
         """Photo ``index``, upright RGB, no side above ``max_side``. Do not write to it."""
