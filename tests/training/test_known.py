@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_a_mask_beside_a_photo_is_no_photo_and_tells_its_objects(folder: Path) -
     assert [p.name for p in pool.paths if p.parent == folder] == ["known.jpg", "other.jpg"]
     assert [pool.paths[k].name for k in pool.known] == ["known.jpg"]
     assert np.unique(pool.objects(pool.known[0])).tolist() == [0, 1, 2]
+
+
+def test_a_mask_beside_a_photo_that_repeats_another_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name in ("known.jpg", "known.mask.png"):
+        shutil.copy(folder / name, tmp_path)
+    shutil.copy(folder / "known.jpg", tmp_path / "again.jpg")
+    with pytest.raises(PhotoFolderError, match=r"known\.mask\.png would be lost.*again\.mask\.png"):
+        PhotoPool.load(tmp_path)
+    (tmp_path / "known.mask.png").rename(tmp_path / "again.mask.png")
+    pool = PhotoPool.load(tmp_path)
+    assert [pool.paths[k].name for k in pool.known] == ["again.jpg"]
 
 
 def test_objects_follow_a_photo_that_was_scaled_down(folder: Path) -> None:

@@ -65,18 +65,19 @@ class PhotoPool:
 
         ``split`` is decided by a hash of the file's name, about 80 to 20; a file that repeats
         another's bytes is left out, so that no photo lies in both halves. Raises
-        :class:`PhotoFolderError` when ``folder`` is no folder or holds no picture, and for a mask
-        that does not fit its photo.
+        :class:`PhotoFolderError` when ``folder`` is no folder or holds no picture, for a mask that
+        does not fit its photo, and for one whose photo is left out while the other has none.
         """
         found = _folder_photos(folder) if folder is not None else []
-        seen: set[bytes] = set()
+        seen: dict[bytes, Path] = {}
         kept = []
         for path in [*found, *_wheel_photos()]:
-            digest = hashlib.sha256(path.read_bytes()).digest()
-            if digest not in seen and split in ("all", _half(path.name)):
+            first = seen.setdefault(hashlib.sha256(path.read_bytes()).digest(), path)
+            if first is not path:
+                _check_mask_lost(path, first)
+            elif split in ("all", _half(path.name)):
                 kept.append(path)
                 _check_mask_of(path)
-            seen.add(digest)
         return cls(tuple(kept), max_side=max_side)
 
     def __len__(self) -> int:
@@ -141,6 +142,15 @@ def _check_mask_of(path: Path) -> None:
             check_mask(path)
         except TrainingError as error:
             raise PhotoFolderError(f"photos: {error}") from error
+
+
+def _check_mask_lost(path: Path, first: Path) -> None:
+    mask, wanted = mask_path(path), mask_path(first)
+    if mask.is_file() and not wanted.is_file():
+        raise PhotoFolderError(
+            f"photos: {mask.name} would be lost: {path.name} repeats {first.name}, which is taken "
+            f"in its place; rename the mask to {wanted.name}"
+        )
 
 
 def _half(name: str) -> Split:
