@@ -16,7 +16,7 @@ from benchmarks.arguments import add_common, add_runtime, at_least, check_common
 from benchmarks.candidates import Candidate, Looker, Seen
 from benchmarks.errors import BenchmarkError
 from benchmarks.facts import facts
-from benchmarks.held_out import SIZES, planned
+from benchmarks.held_out import GENERATED, planned
 from benchmarks.marks import drawn_on
 from benchmarks.progress import progress
 from markcut.belief import belief
@@ -258,7 +258,7 @@ def _pictures(options: argparse.Namespace) -> Iterator[Scene]:
         for index in range(options.scenes):
             seed = TRAINING_SEEDS[last - index]
             if index % _LARGE_EVERY == 0:
-                yield planned(SIZES[-1], seed).make(photos)
+                yield planned(GENERATED[-1], seed).make(photos)
             else:
                 yield generate(seed, photos=photos)
         rng = np.random.default_rng(options.seed)

@@ -15,7 +15,7 @@ from markcut.contracts import KINDS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = {"small": "#2b7bba", "medium": "#e07b00", "large": "#3a9d4b"}
+_COLOURS = {"small": "#2b7bba", "medium": "#e07b00", "large": "#3a9d4b", "real": "#8d3fa8"}
 
 
 def plot(pictures: Sequence[PictureOutcome], confusion: Mapping[str, Mapping[str, int]]) -> bytes:

@@ -29,13 +29,14 @@ _EVERYWHERE = {
     "consensus": 0.7,
     "border": -0.8,
     "first": 0.05,
+    "size": 0.1,
 }
 WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "round": {**_EVERYWHERE, "inside": 0.8, "fill": 0.8, "on_ink": -0.5},
         "at": {**_EVERYWHERE, "on_ink": -0.2},
         "on": {**_EVERYWHERE, "on_ink": 0.4},
-        "beside": {**_EVERYWHERE, "on_ink": -0.2},
+        "beside": {**_EVERYWHERE, "on_ink": -0.2, "size": 0.0},
     }
 )
 """What every feature adds to a candidate's score, by how the mark says what it means."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmarks.held_out import (
     held_out_photos,
     plans,
 )
+from benchmarks.plots import plot
 from markcut_client import Client, InferenceError
 from training.scenes import Scene
 from training.scenes.photos import PhotoPool
@@ -91,6 +92,13 @@ def test_the_sheet_shows_the_cases(evaluation: Evaluation) -> None:
     sheet = np.asarray(Image.open(io.BytesIO(evaluation.worst)).convert("RGB"))
     assert (sheet == (60, 255, 120)).all(axis=2).any()  # an object's outline
     assert (sheet == (255, 60, 220)).all(axis=2).any()  # ink's
+
+
+def test_every_size_has_its_row_and_its_colour(evaluation: Evaluation) -> None:
+    pictures = [replace(evaluation.pictures[0], size=size.name) for size in SIZES]
+    summary = accuracy_report.summary(pictures)
+    assert list(summary["by_size"]) == [size.name for size in SIZES]
+    assert plot(pictures, summary["confusion"]).startswith(b"\x89PNG")
 
 
 def test_plans_are_disjoint_held_out_and_repeat() -> None:
