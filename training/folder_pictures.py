@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from training.errors import TrainingError
-from training.scenes.scene import Picture
+
+if TYPE_CHECKING:  # the scenes read photos with what is here
+    from training.scenes.scene import Picture
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 MASK = ".mask.png"
