@@ -83,6 +83,17 @@ def test_a_part_of_a_photo_shows_its_objects_where_they_are(
         assert np.mean(named == seen) > 0.97
 
 
+def test_a_small_object_is_not_enlarged_beyond_what_a_photo_shows(tmp_path: Path) -> None:
+    mask = np.zeros((300, 400), np.uint8)
+    mask[100:130, 200:230] = 1
+    Image.fromarray(mask).save(tmp_path / "small.mask.png")
+    Image.new("RGB", (400, 300)).save(tmp_path / "small.png")
+    pool = PhotoPool((tmp_path / "small.png",), max_side=768)
+    for seed in range(10):
+        board = photo_with_objects(np.random.default_rng(seed), 480, 640, pool)
+        assert 0 < np.ptp(np.flatnonzero(board.instances.any(axis=0))) < 4 * 30 + 4
+
+
 def test_of_what_is_markable_enough_is_to_be_seen(pool: PhotoPool) -> None:
     for seed in range(40):
         board = photo_with_objects(np.random.default_rng(seed), 90, 120, pool)

@@ -19,13 +19,14 @@ from training.scenes.scene import Picture
 _LEAST_SIDE = 24  # px of the photo, a cut-out's longer side: below there is nothing to see
 _BORDER = 0.02  # of an object's box' sides, up to which it may lie on the photo's border
 _TRIES = 6
-_ENLARGED = 4.0  # times, at most, that a cut-out is larger than on its photo
+_ENLARGED = 4.0  # times, at most, that something is larger than on its photo
 
 
 def photo_with_objects(rng: np.random.Generator, h: int, w: int, photos: PhotoPool) -> Board:
     """A board (h, w) of a part of one of the pool's ``known`` photos, with the objects on it.
 
-    The part lies around one of the objects, which takes from an eighth to nearly all of it.
+    The part lies around one of the objects, which takes from an eighth to nearly all of it, or
+    less where it would be enlarged too much.
     """
     index = int(rng.choice(photos.known))
     picture, names = photos[index], photos.objects(index)
@@ -33,7 +34,7 @@ def photo_with_objects(rng: np.random.Generator, h: int, w: int, photos: PhotoPo
     window = Box(0, 0, width, height)
     ids = np.unique(names[names > 0])
     if len(ids):
-        window = _part_around(rng, names == rng.choice(ids), h / w)
+        window = _part_around(rng, names == rng.choice(ids), h / w, least=w / _ENLARGED)
     sizes = np.bincount(names.ravel())
     scale = h * w / (window.h * window.w)
     part, names = picture[window.window], names[window.window]
@@ -48,13 +49,18 @@ def photo_with_objects(rng: np.random.Generator, h: int, w: int, photos: PhotoPo
     return board
 
 
-def _part_around(rng: np.random.Generator, mask: NDArray[np.bool_], aspect: float) -> Box:
-    """A window with sides h : w = ``aspect`` that holds the object of ``mask`` if it can."""
+def _part_around(
+    rng: np.random.Generator, mask: NDArray[np.bool_], aspect: float, *, least: float
+) -> Box:
+    """A window with sides h : w = ``aspect`` that holds the object of ``mask`` if it can.
+
+    It is ``least`` pixels of the photo wide, if the photo is.
+    """
     height, width = mask.shape
     ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     most = min(height / aspect, width)
     needed = max((ys[-1] + 1 - ys[0]) / aspect, xs[-1] + 1 - xs[0])
-    across = min(most, max(_LEAST_SIDE, needed / float(np.exp(rng.uniform(np.log(0.12), -0.05)))))
+    across = min(most, max(least, needed / float(np.exp(rng.uniform(np.log(0.12), -0.05)))))
     w, h = int(max(2, min(width, across))), int(max(2, min(height, across * aspect)))
     y = _start(rng, ys[0], ys[-1] + 1, h, height)
     x = _start(rng, xs[0], xs[-1] + 1, w, width)
