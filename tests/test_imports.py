@@ -12,7 +12,7 @@ PACKAGES = {
 }
 
 # one child per module, forked from a process that has imported what is large and not ours
-ALONE = """
+ALONE = r"""
 import importlib, os, sys
 import cv2, numpy, onnxruntime, PIL.Image, torch
 
@@ -22,7 +22,7 @@ for name in sys.argv[1:]:
         try:
             importlib.import_module(name)
         except BaseException as error:
-            print(f"{name}: {error!r}", flush=True)
+            print(f"\nFAILED {name}: {error!r}", flush=True)
         os._exit(0)
     os.waitpid(child, 0)
 """
@@ -40,4 +40,5 @@ def test_every_module_can_be_the_first_that_is_imported() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *names], capture_output=True, text=True, cwd=ROOT, check=True
     )
-    assert done.stdout == ""
+    # some libraries have something to say when they are imported for the first time
+    assert [line for line in done.stdout.splitlines() if line.startswith("FAILED")] == []
