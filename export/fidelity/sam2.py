@@ -75,17 +75,19 @@ def sam2_findings(
 ) -> Iterator[tuple[str, Finding]]:
     """All findings of every one of ``ours``, by its name, for all pictures.
 
-    ``thorough`` adds upstream's resized picture and the yardstick. The first two pictures are
-    looked at as one batch, too.
+    Without ``thorough`` only the first picture is also looked at as the same tensor, since a pass
+    of a large encoder takes seconds. ``thorough`` does that with all of them, looks at the first
+    two as one batch, and adds upstream's resized picture and the yardstick.
     """
-    for named in pictures:
+    for number, named in enumerate(pictures):
         for name, one in ours.items():
-            yield from ((name, found) for found in _from_tensor(one, upstream, named))
+            if thorough or number == 0:
+                yield from ((name, found) for found in _from_tensor(one, upstream, named))
             yield from (
                 (name, found) for found in _from_picture(one, upstream, named, thorough=thorough)
             )
         upstream.forget_answers()
-    if len(pictures) > 1:
+    if thorough and len(pictures) > 1:
         for name, one in ours.items():
             yield from ((name, found) for found in _batch_of_pictures(one, upstream, pictures[:2]))
 

@@ -26,7 +26,16 @@ from export.fidelity import (  # noqa: E402
 from export.fidelity.limits import judge, off_against  # noqa: E402
 from export.fidelity.pixels import clipseg_findings  # noqa: E402
 from export.fidelity.prompts import decoder_prompts, prompts_for  # noqa: E402
-from export.fidelity.records import FidelityReport, Finding, overlap, summarise, values, view  # noqa: E402
+from export.fidelity.records import (  # noqa: E402
+    PICTURE,
+    TENSOR,
+    FidelityReport,
+    Finding,
+    overlap,
+    summarise,
+    values,
+    view,
+)
 from export.fidelity.sam2 import OurSam2, sam2_findings  # noqa: E402
 from export.fidelity.upstream import UpstreamClipseg, UpstreamSam2  # noqa: E402
 from export.graph import Graph, PixelInput  # noqa: E402
@@ -107,7 +116,7 @@ def beside(
     }
     both = [photo, NamedPicture("other", np.ascontiguousarray(photo.picture[:60, :80]))]
     found: dict[str, list[Finding]] = {name: [] for name in ours}
-    for name, one in sam2_findings(ours, UpstreamSam2(sam.model), both, thorough=False):
+    for name, one in sam2_findings(ours, UpstreamSam2(sam.model), both, thorough=True):
         found[name].append(one)
     return found
 
@@ -136,6 +145,16 @@ def test_pictures_in_one_batch_are_what_set_image_batch_says(
     batch = [found for found in beside["right"] if found.kind == "batch of pictures"]
     assert {found.picture for found in batch} == {"marked 300x134", "other 80x60"}
     assert off(batch) == []
+
+
+def test_the_gate_of_an_export_compares_one_tensor_and_every_picture(
+    sam: Any, encoder: Runner, decoder: Runner, photo: NamedPicture
+) -> None:
+    both = [photo, NamedPicture("other", np.ascontiguousarray(photo.picture[:60, :80]))]
+    ours = {"right": OurSam2(encoder, decoder)}
+    found = [f for _, f in sam2_findings(ours, UpstreamSam2(sam.model), both, thorough=False)]
+    assert {f.picture for f in found if f.level == TENSOR} == {both[0].label}
+    assert {f.picture for f in found if f.level == PICTURE} == {one.label for one in both}
 
 
 def test_masks_in_another_order_are_found_and_named(beside: dict[str, list[Finding]]) -> None:
