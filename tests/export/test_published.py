@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from export import published, sam2, verify
+from export import published, published_page, sam2, verify
 from export.published_checkpoints import ARCHITECTURES
 from export.sam2_encoder import Encoder
 from tests.export.tiny import enliven
@@ -86,26 +86,30 @@ def test_the_command_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert "sam9" in capsys.readouterr().err
 
 
-GRAPH = published.GraphFigures(
+GRAPH = published_page.GraphFigures(
     architecture="sam2.1-hiera-large", form=".pt", graph="sam2_encoder", nodes=1234,
     weights=212_000_000, bytes=848_000_000, worst_output="image_embed", max_rel=3.21e-6,
 )  # fmt: skip
-COST = published.ExportFigures(
+COST = published_page.ExportFigures(
     architectures=("yolo11l-seg", "sam2.1-hiera-large"), seconds=250.4, cpu_seconds=300.0,
     peak_rss=6_900_000_000,
 )  # fmt: skip
 
 
+CALLS = published_page.CallFigures("sam2.1-hiera-large, chain", None, 1.0, 0.99954, 0.9992)
+
+
 def test_tables() -> None:
-    text = published.markdown([GRAPH], [COST])
+    text = published_page.markdown(published_page.Record([GRAPH], [CALLS], [COST]))
     row = (
         "| sam2.1-hiera-large | .pt | sam2_encoder | 1234 | 212.00 M | 848.0 MB | image_embed "
         "| 3.2e-06 |"
     )
     assert row in text
     assert "| yolo11l-seg, sam2.1-hiera-large | 250 s | 300 s | 6.9 GB |" in text
+    assert "| sam2.1-hiera-large, chain |  | 1.0000 | 0.9995 | 0.9992 |" in text
     assert "more\nthan 1e-04 is refused" in text
-    assert verify.TOLERANCE == published.TOLERANCE
+    assert verify.TOLERANCE == published_page.TOLERANCE
 
 
 def test_a_second_run_keeps_what_the_first_one_found(
@@ -117,7 +121,10 @@ def test_a_second_run_keeps_what_the_first_one_found(
         names = tuple(architecture.name for architecture in bundle)
         runs.append(names)
         graphs = [dataclasses.replace(GRAPH, architecture=n, nodes=len(runs)) for n in names]
-        return graphs, dataclasses.replace(COST, architectures=names)
+        calls = [dataclasses.replace(CALLS, architecture=f"{n}, chain") for n in names]
+        return published_page.Record(
+            graphs, calls, [dataclasses.replace(COST, architectures=names)]
+        )
 
     monkeypatch.setattr(published, "_export", export)
     for only in (["yolo11n-seg", "sam2-hiera-tiny"], ["sam2-hiera-tiny"]):
@@ -126,8 +133,31 @@ def test_a_second_run_keeps_what_the_first_one_found(
     assert [(g["architecture"], g["nodes"]) for g in record["graphs"]] == [
         ("yolo11n-seg", 1), ("sam2-hiera-tiny", 2),
     ]  # fmt: skip
+    chains = ["yolo11n-seg, chain", "sam2-hiera-tiny, chain"]
+    assert [c["architecture"] for c in record["calls"]] == chains
     assert [e["architectures"] for e in record["exports"]] == [["sam2-hiera-tiny"]]
     assert "| sam2-hiera-tiny | .pt | sam2_encoder | 2 |" in (tmp_path / "published.md").read_text()
+
+
+def test_a_report_is_summed_up_by_architecture() -> None:
+    def output(model: str, level: str, name: str, **figures: Any) -> dict[str, Any]:
+        return {"model": model, "level": level, "output": name, "cases": 2, **figures}
+
+    report = {
+        "outputs": [
+            output("sam2_encoder", "tensor", "image_embed", max_rel=3e-6),
+            output("sam2_decoder", "tensor", "iou_predictions", max_rel=2e-6),
+            output("sam2_decoder", "tensor", "answer", mean_iou=1.0, min_iou=0.99),
+            output("sam2_decoder", "picture", "answer", mean_iou=0.8, min_iou=0.7),
+            output("sam2_decoder", "picture", "answer", mean_iou=0.6, min_iou=0.5),
+            output("yolo11_seg", "tensor", "boxes", max_rel=1e-3),
+            output("clipseg", "picture", "view", max_rel=1e-2),
+        ]
+    }
+    found = published_page.call_figures("sam2-hiera-tiny", "--sam2", report)
+    assert found == published_page.CallFigures("sam2-hiera-tiny", 3e-6, 0.99, 0.7, 0.5)
+    none = published_page.call_figures("clipseg-rd16", "--clipseg", report)
+    assert none == published_page.CallFigures("clipseg-rd16", None, None, None, None)
 
 
 def test_the_graphs_contents_are_counted_in_the_file(tmp_path: Path) -> None:
