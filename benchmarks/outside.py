@@ -1,19 +1,22 @@
-"""An outside opinion: NVIDIA's perf_analyzer drives the local Triton, where it is installed."""
+"""An outside opinion: NVIDIA's perf_analyzer drives the local Triton."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import json
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from markcut.contracts import MARKED_OBJECT
+from serving.errors import ServingError
+from serving.perf_analyzer import Program, prepare_perf_analyzer
 
 PROGRAM = "perf_analyzer"
 _IMAGE = MARKED_OBJECT.inputs[0].name
@@ -30,13 +33,10 @@ def measure(
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """The part ``growth`` of the report, its ``outside``: throughput and latency by its clock."""
-    program = shutil.which(PROGRAM)
-    if program is None:
-        why = (
-            f"{PROGRAM} is not on the PATH; the wheel of tritonclient 2.50 for x86-64 has one, "
-            "which needs libb64 and CUDA's runtime library"
-        )
-        return {"points": [], "refused": {PROGRAM: why}}
+    try:
+        program = _program()
+    except ServingError as error:
+        return {"points": [], "refused": {PROGRAM: str(error)}}
     longest = max(map(len, frames))
     # all of one length: decoders stop at a JPEG's end
     padded = [base64.b64encode(frame.ljust(longest, b"\0")).decode() for frame in frames]
@@ -48,7 +48,8 @@ def measure(
         for count in clients:
             report.unlink(missing_ok=True)
             command = [
-                program, "-m", MARKED_OBJECT.name, "-i", "grpc", "-u", f"127.0.0.1:{grpc_port}",
+                str(program.path), "-m", MARKED_OBJECT.name,
+                "-i", "grpc", "-u", f"127.0.0.1:{grpc_port}",
                 "--input-data", str(data), "--shape", f"{_IMAGE}:{longest}",
                 "--concurrency-range", str(count), "--percentile", "99",
                 "--measurement-interval", str(round(seconds * 1000)),
@@ -56,18 +57,25 @@ def measure(
                 "-f", str(report),
             ]  # fmt: skip
             try:
-                points.append({"clients": count, **_run(command, report)})
+                points.append({"clients": count, **_run(command, report, program.variables)})
             except BenchmarkError as error:
                 refused[f"{PROGRAM}, {count} at once"] = str(error)
             advance()
     return {"points": points, "refused": refused}
 
 
-def _run(command: Sequence[str], report: Path) -> dict[str, float]:
+def _program() -> Program:
+    """The one on the PATH, else the one that is installed beside the local server."""
+    found = shutil.which(PROGRAM)
+    return Program(Path(found), dict(os.environ)) if found else prepare_perf_analyzer()
+
+
+def _run(command: Sequence[str], report: Path, variables: Mapping[str, str]) -> dict[str, float]:
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
-        )
+            command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S,
+            env=dict(variables),
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchmarkError(str(error)) from None
     if done.returncode or not report.exists():

@@ -70,7 +70,7 @@ def prepare(*, folder: Path = FOLDER) -> Environment:
     ours = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("\n[tool.")[0]
     wanted = "\n".join((_TRITON, sys.version, overrides, ours))
     state = hashlib.sha256(wanted.encode()).hexdigest()
-    with _locked(folder):
+    with locked(folder):
         if not stamp.exists() or stamp.read_text() != state:
             stamp.unlink(missing_ok=True)
             _install(folder, overrides)
@@ -79,7 +79,7 @@ def prepare(*, folder: Path = FOLDER) -> Environment:
 
 
 def _environment(folder: Path, library: Path | None) -> Environment:
-    triton = _packages(folder) / "pytriton" / "tritonserver"
+    triton = packages(folder) / "pytriton" / "tritonserver"
     variables = dict(os.environ)
     variables.pop("PYTHONHOME", None)
     variables.pop("PYTHONPATH", None)
@@ -97,21 +97,27 @@ def _environment(folder: Path, library: Path | None) -> Environment:
     )
 
 
-def _install(folder: Path, overrides: str) -> None:
+def find_uv() -> str:
+    """The installer's path; ServingError where there is none."""
     uv = shutil.which(
         "uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     )
     if uv is None:
         raise ServingError("the local Triton is installed with uv, which is not here: make setup")
+    return uv
+
+
+def _install(folder: Path, overrides: str) -> None:
+    uv = find_uv()
     python = folder / "bin" / "python"
     listed = folder / "overrides.txt"
     listed.write_text(overrides)
-    _run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder))
+    run(uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder))
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
     ours = f"{ROOT}[onnxruntime,openvino]"
-    _run(*install, "--override", str(listed), "-e", ours, "numpy")
-    _run(*install, "--no-deps", _TRITON)  # its dependencies are for its own Python interface
-    triton = _packages(folder) / "pytriton" / "tritonserver"
+    run(*install, "--override", str(listed), "-e", ours, "numpy")
+    run(*install, "--no-deps", _TRITON)  # its dependencies are for its own Python interface
+    triton = packages(folder) / "pytriton" / "tritonserver"
     stub = "triton_python_backend_stub"
     kind = f"{sys.version_info.major}.{sys.version_info.minor}"
     target = triton / "backends" / "python" / stub
@@ -120,7 +126,8 @@ def _install(folder: Path, overrides: str) -> None:
     os.replace(fresh, target)
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run one step of an installation; ServingError with what it said where it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -160,7 +167,8 @@ def _library_folder() -> Path | None:
     )
 
 
-def _packages(folder: Path) -> Path:
+def packages(folder: Path) -> Path:
+    """Where the packages of the environment in ``folder`` lie."""
     return (
         folder
         / "lib"
@@ -170,7 +178,7 @@ def _packages(folder: Path) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One installation at a time."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,7 @@ from markcut import rle
 from markcut.bundle import load_bundle, write_bundle
 from markcut.contracts import MODELS, STAGES
 from markcut.looks import Detection
+from serving.errors import ServingError
 from tests.markcut.conftest import make_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -255,9 +256,13 @@ _REPORT = (
 
 def test_the_outside_opinion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+
+    def cannot() -> None:
+        raise ServingError("no such wheel here")
+
+    monkeypatch.setattr(outside, "prepare_perf_analyzer", cannot)
     got = outside.measure(1, [b"x"], clients=(2,), seconds=1)
-    assert got["points"] == []
-    assert "not on the PATH" in got["refused"]["perf_analyzer"]
+    assert got == {"points": [], "refused": {"perf_analyzer": "no such wheel here"}}
     program = tmp_path / "perf_analyzer"
     # the last argument is the report's file
     program.write_text(f"#!/bin/sh\nwhile [ $# -gt 1 ]; do shift; done\necho '{_REPORT}' > $1\n")
