@@ -14,6 +14,7 @@ import pytest
 from benchmarks import (
     growth,
     growth_tables,
+    latency_limits,
     latency_plots,
     latency_summary,
     latency_tables,
@@ -333,11 +334,20 @@ def test_every_part_becomes_tables_and_plots() -> None:
     }  # fmt: skip
     found = {table.title: table for table in latency_tables.tables(result)}
     goals = {row[0]: row[1] for row in found["Goals"].rows}
+    reached = {row[0]: row[-1] for row in found["Goals"].rows}
     assert goals["1 MP, 1 mark: upstream eager fp32 / openvino bf16"] == "10.00 x"
     assert goals["1 MP, 1 mark: triton grpc (openvino fp32) over embedded, p50"] == "+5.0 ms, +10 %"
     assert goals["1 MP, 1 mark: not a network, openvino bf16, ms"] == "60.0"
     assert goals["SAM2 encoder: samexporter / openvino bf16"] == "6.00 x"
     assert goals["start to ready of the local Triton, s"] == "9.0"
+    assert reached["1 MP, 1 mark: upstream eager fp32 / openvino bf16"] == "yes"
+    assert reached["1 MP, 1 mark: not a network, openvino bf16, ms"] == "no"
+    limits = found["Goals"].remark.splitlines()
+    assert len(limits) == 2 + list(reached.values()).count("no")
+    assert (
+        "- 1 MP, 1 mark: not a network, openvino bf16, ms: decode 10.0, preprocess 10.0, marks 10.0 ms"
+        in limits
+    )
     marks = {row[0]: row[-1] for row in found["Marks on a picture"].rows}
     assert marks["openvino fp32, 1 MP"] == "20 %"
     assert "not timed: differs" in str(found["JPEG bytes to masks"].rows)
@@ -349,6 +359,41 @@ def test_every_part_becomes_tables_and_plots() -> None:
     assert growth_tables.marks_points(parts()["chain"], "nobody", "1 MP") == []
     assert latency_summary.ours({"openvino bf16": 1, "upstream eager": 2}) == ["openvino bf16"]
     assert growth.PICTURE_NETWORKS == ("clipseg", "yolo11_seg", "sam2_encoder")
+
+
+def test_limits_are_said_with_the_figures_of_the_run() -> None:
+    def spent(call: float, **ms: float) -> dict[str, Any]:
+        every = {**dict.fromkeys(STAGES, 0.0), **ms, "call": call}
+        return {stage: {"median": value} for stage, value in every.items()}
+
+    own = spent(50, decode=5, marks=15, sam2_encoder=30, total=50)
+    roofline = {
+        "rates": {"bf16": {"openvino": 2.0, "torch": 1.0}},
+        "networks": {"openvino bf16": {"sam2_encoder": {"gflop": 20.0, "ms": 25.0,
+                                                        "fraction": 0.4},
+                                       "clipseg": {"gflop": 4.0, "ms": 4.0, "fraction": 0.5}}},
+    }  # fmt: skip
+    said = latency_limits.of_ratio("openvino bf16", own, 20.0, roofline)
+    assert said == (
+        "that would be 20 ms; of our 50 the networks take 30 and all else 20; the networks' 24 "
+        "GFLOP at the full matrix rate: 12"
+    )
+    assert "GFLOP" not in latency_limits.of_ratio("openvino bf16", own, 20.0, {})
+    more = spent(160, decode=5, marks=45, sam2_encoder=100, total=160)
+    assert latency_limits.of_marks(1, own, 4, more).startswith(
+        "4 instead of 1: sam2_encoder +70.0, marks +30.0, "
+    )
+    far = spent(64, decode=6, marks=15, sam2_encoder=32, total=60)
+    assert latency_limits.of_server(far, own) == (
+        "+4.0 ms on the way to the server and back, +2.0 in the networks' own times, "
+        "+1.0 in the other stages, +7.0 between stages"
+    )
+    assert latency_limits.of_encoder("openvino bf16", 25.0, 12.5, roofline) == (
+        "that would be 12.5 ms, ours takes 25.0: 0.80 of the matrix rate instead of 0.40"
+    )
+    assert latency_limits.of_rate(roofline["networks"]["openvino bf16"]).endswith(
+        "the other networks reach: clipseg 0.50"
+    )
 
 
 def test_what_ultralytics_saw_in_a_window_is_placed_in_the_picture() -> None:
