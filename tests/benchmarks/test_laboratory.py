@@ -344,9 +344,8 @@ def test_every_part_becomes_tables_and_plots() -> None:
     assert reached["1 MP, 1 mark: not a network, openvino bf16, ms"] == "no"
     limits = found["Goals"].remark.splitlines()
     assert len(limits) == 2 + list(reached.values()).count("no")
-    assert (
-        "- 1 MP, 1 mark: not a network, openvino bf16, ms: decode 10.0, preprocess 10.0, marks 10.0 ms"
-        in limits
+    assert any(
+        line.endswith("bf16, ms: decode 10.0, preprocess 10.0, marks 10.0 ms") for line in limits
     )
     marks = {row[0]: row[-1] for row in found["Marks on a picture"].rows}
     assert marks["openvino fp32, 1 MP"] == "20 %"
