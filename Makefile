@@ -52,7 +52,7 @@ accuracy: $(VENV)/.full ## how well the demo bundle finds marks and objects in h
 bench: $(VENV)/.full ## every way of running the chain side by side: planned for 15 minutes on 2 idle cores
 	$(BIN)/python -m benchmarks latency --bundle $(BUNDLE) --out out/latency
 
-$(PUBLISHED)/bundle/manifest.json: $(VENV)/.full
+$(PUBLISHED)/bundle/manifest.json: $(VENV)/.full $(wildcard export/*.py)
 	rm -rf $(PUBLISHED) && mkdir -p $(PUBLISHED)/clipseg $(PUBLISHED)/sam2
 	$(BIN)/python -m export.published_checkpoints clipseg-rd64 $(PUBLISHED)/clipseg
 	$(BIN)/python -m export.published_checkpoints sam2.1-hiera-tiny $(PUBLISHED)/sam2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class Laboratory:
                 if device == CUDA:
                     missing["ours"] += "; install the extra 'gpu' in place of 'onnxruntime'"
             else:
-                ours += [Way(one, runtime, None, one.name) for one in also for runtime in plain]
+                ours += _others(also, plain)
         upstream = []
         if "upstream" in groups and device == CUDA and not cuda_in_torch():
             missing["upstream"] = "PyTorch finds no CUDA device here"
@@ -251,6 +252,16 @@ class Laboratory:
 
     def _clients(self) -> list[Remote]:
         return self.server.clients() if self.server else []
+
+
+def _others(bundles: Sequence[Path], runtimes: Sequence[str]) -> list[Way]:
+    """Further bundles in every runtime, under names that none of the main one's precisions has."""
+    names = Counter(one.name for one in bundles)
+    return [
+        Way(one, runtime, None, f"bundle {one.name if names[one.name] == 1 else one}")
+        for one in bundles
+        for runtime in runtimes
+    ]
 
 
 def _upstream(

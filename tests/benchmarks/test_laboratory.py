@@ -24,6 +24,7 @@ from benchmarks.chain import Reply
 from benchmarks.equality import mean_box_iou, mean_iou, paired_iou
 from benchmarks.errors import BenchmarkError
 from benchmarks.growth import Together, knee
+from benchmarks.laboratory import _others
 from benchmarks.networks import boxes, hot
 from benchmarks.pipelines import offered
 from benchmarks.remote import _family
@@ -358,6 +359,13 @@ def test_every_part_becomes_tables_and_plots() -> None:
     assert growth_tables.marks_points(parts()["chain"], "nobody", "1 MP") == []
     assert latency_summary.ours({"openvino bf16": 1, "upstream eager": 2}) == ["openvino bf16"]
     assert growth.PICTURE_NETWORKS == ("clipseg", "yolo11_seg", "sam2_encoder")
+
+
+def test_other_bundles_have_names_of_their_own() -> None:
+    """A folder may be called as a precision of the main bundle is, or as another one is."""
+    ways = _others([Path("a/fp16"), Path("b/mine"), Path("c/mine")], ["openvino"])
+    labels = [way.label for way in ways]
+    assert labels == ["bundle fp16", "bundle b/mine", "bundle c/mine"]
 
 
 def test_limits_are_said_with_the_figures_of_the_run() -> None:
