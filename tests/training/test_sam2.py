@@ -12,6 +12,7 @@ from PIL import Image
 
 from training.errors import TrainingError
 from training.sam2 import data, folder
+from training.sam2.again import once_more
 from training.sam2.losses import (
     balanced_cross_entropy,
     border_loss,
@@ -144,6 +145,30 @@ def test_exact_masks_are_as_large_as_their_objects_and_balanced_ones_too_large()
     assert max(float(exact.total), float(shown.total)) < 0.1
 
 
+def test_the_second_question_gives_an_answer_back_and_clicks_what_it_has_wrong() -> None:
+    torch.manual_seed(0)
+    b, k, p, side = 8, 4, 3, 16
+    targets = torch.zeros(b, k, side, side)
+    targets[..., 4:8, 4:8] = 1
+    logits = torch.full((b, k, 4, side, side), -50.0)
+    logits[..., 4:8, 4:12] = 50.0  # four columns too many
+    logits[:, 0, :, :, :] = torch.where(targets[:, :1] > 0, 50.0, -50.0)  # nothing to click
+    points = torch.full((b, k, p, 2), 24.0)
+    labels = torch.tensor([1, -1, -1]).expand(b, k, p).clone()
+    labels[:, 1] = 1  # no place for a click
+    iou = torch.rand(b, k, 4)
+    new_points, new_labels, masks = once_more(points, labels, logits, iou, targets)
+    assert masks.shape == (b, k, 1, side, side)
+    assert masks.abs().max() == 32
+    assert torch.equal(new_labels[:, :2], labels[:, :2])
+    clicked = new_labels[:, 2:, 1] == 0
+    assert clicked.any()
+    assert not clicked.all()
+    x, y = new_points[:, 2:, 1][clicked].unbind(-1)
+    assert ((x > 32) & (x < 48) & (y > 16) & (y < 32)).all()
+    assert torch.equal(labels[0, 0], torch.tensor([1, -1, -1]))  # what came is left as it was
+
+
 def test_embedding_and_border_losses_prefer_the_truth() -> None:
     truth = torch.from_numpy(instances())[None]
     anchors = torch.tensor([[[40, 30], [20, 90]]])
@@ -175,9 +200,10 @@ def test_a_step_trains_and_the_saved_files_load_upstream(
     assert torch.isfinite(dense)
     assert torch.isfinite(loss)
     assert 0 <= figures["best"] <= 1
+    assert 0 <= figures["again"] <= 1
     loss.backward()
     with torch.no_grad():
-        assert set(task.evaluate(task.model)) >= {"picked_mean_iou", "best_median_iou"}
+        assert set(task.evaluate(task.model)) >= {"picked_mean_iou", "again_median_iou"}
     task.save(tmp_path, task.model)
 
     again = build(tmp_path / "sam2.yaml")

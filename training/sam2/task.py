@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.optimizers import adamw
+from training.sam2.again import once_more
 from training.sam2.data import Batch, Stage
 from training.sam2.losses import border_loss, embedding_loss, mask_loss
 from training.sam2.model import ImagePath, save
@@ -17,7 +18,7 @@ from training.sam2.model import ImagePath, save
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _EMBEDDING = 16
-_ROUTING = 0.5
+_ROUTING, _SECOND = 0.5, 0.5
 
 
 class Heads(nn.Module):
@@ -89,31 +90,39 @@ class Sam2Task:
     def _prompted_loss(
         self, features: list[Tensor], batch: Batch, targets: Tensor, tokens: Tensor | None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Masks of the whole decoder, which ``tokens`` teach where to look as long as they come."""
+        """Masks of the whole decoder, which ``tokens`` teach where to look as long as they come.
+
+        Exact masks are answered twice, the second time with the first answer as mask prompt
+        (Segment Anything, appendix A), because that is what mending a mask gives the decoder.
+        """
         free = (int(self.model.path.sam.image_size) - batch.pixels.shape[-1]) // 16
-        corner = torch.randint(free + 1, (2,)).tolist()
+        x, y = torch.randint(free + 1, (2,)).tolist()
+        exact = batch.stage is Stage.EXACT
         logits, iou, answers = self._decode(
-            features,
-            batch.points,
-            batch.labels,
-            batch.masks,
-            batch.use_mask,
-            corner=(corner[0], corner[1]),
+            features, batch.points, batch.labels, batch.masks, batch.use_mask, corner=(x, y)
         )
         with torch.autocast(self._device.type, enabled=False):
-            exact = batch.stage is Stage.EXACT
             masks = mask_loss(logits, iou, targets, batch.valid, exact=exact)
+        total = masks.total
         figures = {
             "single": masks.single_iou,
             "best": masks.best_iou,
             "picked": masks.picked_iou,
         }
+        if exact:
+            given = once_more(batch.points, batch.labels, logits.detach(), iou.detach(), targets)
+            logits, iou, _ = self._decode(
+                features, *given, torch.ones_like(batch.use_mask), corner=(x, y)
+            )
+            with torch.autocast(self._device.type, enabled=False):
+                again = mask_loss(logits, iou, targets, batch.valid, exact=True)
+            total, figures["again"] = total + _SECOND * again.total, again.picked_iou
         if tokens is None:
-            return masks.total, figures
+            return total, figures
         routing = (answers - tokens.detach()[:, :, None]).square().mean((-2, -1))
         routing = routing[batch.valid].mean() if batch.valid.any() else routing.sum() * 0
         figures["routing"] = float(routing.detach())
-        return masks.total + _ROUTING * routing, figures
+        return total + _ROUTING * routing, figures
 
     def _dense_loss(
         self, features: Sequence[Tensor], batch: Batch
@@ -131,25 +140,20 @@ class Sam2Task:
         return fine + 0.5 * coarse + border, figures | {"border": float(border.detach())}
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Mean IoU at the picture's full side over held-out scenes, per kind of answer."""
+        """Mean IoU at the picture's full side over held-out scenes, per kind of answer.
+
+        ``again``: the answer picked of those to the first one as mask prompt."""
         assert isinstance(model, Heads)
-        found: dict[str, list[Tensor]] = {"single": [], "best": [], "picked": []}
+        found: dict[str, list[Tensor]] = {"single": [], "best": [], "picked": [], "again": []}
         for kept in self._held_out:
             batch = kept.to(self._device)
             features = model.path.encode(normalised(batch.pixels))
-            logits, predicted, _ = model.path.decode(
-                features, batch.points, batch.labels, batch.masks, batch.use_mask
-            )
-            side = batch.pixels.shape[-1]
-            full = F.interpolate(logits.flatten(0, 1), (side, side), mode="bilinear") > 0
-            truth = batch.instances[:, None] == batch.chosen[:, :, None, None]
-            truth = truth.flatten(0, 1)[:, None]
-            iou = (full & truth).sum((-2, -1)) / (full | truth).sum((-2, -1)).clamp_min(1)
-            iou = iou[batch.valid.flatten()]
-            best = predicted.flatten(0, 1)[batch.valid.flatten()].argmax(-1, keepdim=True)
+            iou, picked, mask = _judged(model.path, features, batch, batch.masks, batch.use_mask)
             found["single"].append(iou[:, 0])
             found["best"].append(iou[:, 1:].max(-1).values)
-            found["picked"].append(iou.gather(1, best)[:, 0])
+            found["picked"].append(picked)
+            every = torch.ones_like(batch.use_mask)
+            found["again"].append(_judged(model.path, features, batch, mask, every)[1])
         figures = {}
         for name, values in found.items():
             joined = torch.cat(values)
@@ -160,6 +164,27 @@ class Sam2Task:
     def save(self, folder: Path, model: nn.Module) -> None:
         assert isinstance(model, Heads)
         save(model.path.sam, self._config, folder)
+
+
+def _judged(
+    path: ImagePath, features: list[Tensor], batch: Batch, masks: Tensor, use_mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """IoU of all four answers and of the picked one, valid prompts only; the picked ones' logits.
+
+    ``[V, 4]``, ``[V]`` and, of all prompts, ``[B, K, 1, s/4, s/4]``."""
+    logits, predicted, _ = path.decode(features, batch.points, batch.labels, masks, use_mask)
+    side = batch.pixels.shape[-1]
+    truth = batch.instances[:, None] == batch.chosen[:, :, None, None]
+    truth = truth[batch.valid][:, None]
+    full = F.interpolate(logits[batch.valid], (side, side), mode="bilinear") > 0
+    iou = (full & truth).sum((-2, -1)) / (full | truth).sum((-2, -1)).clamp_min(1)
+    picked = predicted.argmax(-1)
+    index = picked[..., None, None, None].expand(-1, -1, 1, *logits.shape[3:])
+    return (
+        iou,
+        iou.gather(1, picked[batch.valid][:, None])[:, 0],
+        logits.gather(2, index),
+    )
 
 
 def normalised(pixels: Tensor) -> Tensor:
