@@ -79,7 +79,7 @@ def _run(command: Sequence[str], report: Path, variables: Mapping[str, str]) -> 
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchmarkError(str(error)) from None
     if done.returncode or not report.exists():
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise BenchmarkError(said[-1][:300] if said else f"ended with {done.returncode}")
     return read_report(report.read_text())
 

@@ -26,7 +26,7 @@ from markcut.clock import Clock
 from markcut.contracts import KINDS, MARKED_OBJECT, SAM2_DECODER, SAM2_ENCODER
 from markcut.geometry import stretch
 from markcut.marks import Mark
-from markcut.mask_shape import clean
+from markcut.mask_shape import clean, mask_threshold
 from markcut.nearer import NEARER_LOOK, NEVER
 from markcut.pipeline import Pipeline
 from markcut.point_sampler import BOX_START, FOREGROUND, PADDING
@@ -74,6 +74,7 @@ def chain_findings(
     manifest = bundle.manifest
     once = dataclasses.replace(manifest, defaults={**manifest.defaults, NEARER_LOOK: NEVER})
     bundle = dataclasses.replace(bundle, manifest=once)
+    threshold = mask_threshold(manifest.defaults)
     decoder = Listening(runners[SAM2_DECODER.name])
     pipeline = Pipeline(bundle, {**runners, SAM2_DECODER.name: decoder})
     image = MARKED_OBJECT.inputs[0].name
@@ -85,7 +86,7 @@ def chain_findings(
         size = named.picture.shape[:2]
         marks = _marks(answer, size)
         prompts = [
-            Chosen(decoder.asked, *_chosen(decoder, float(score)), upstream.side)
+            Chosen(decoder.asked, *_chosen(decoder, float(score)), upstream.side, threshold)
             for score in answer[_IOU]
         ]
         objects = [_decoded(counts, size) for counts in answer[_MASK]]
@@ -107,13 +108,15 @@ def chain_findings(
 class Chosen:
     """The prompt and the mask that the pipeline chose for a mark, of all that it asked for.
 
-    ``row`` of the decoder's inputs, ``index`` of its masks; ``side`` is S.
+    ``row`` of the decoder's inputs, ``index`` of its masks; ``side`` is S; logits above
+    ``threshold`` are the object's.
     """
 
     asked: Arrays
     row: int
     index: int
     side: int
+    threshold: float
 
     @property
     def coords(self) -> NDArray[np.float32]:
@@ -135,7 +138,7 @@ class Chosen:
         for mark in marks:
             np.maximum(ink, ink_grid(mark, side, height=height, width=width), out=ink)
         cells = self.coords[self.labels == FOREGROUND] * (side / self.side)
-        return full_mask(clean(logits, cells, ink), (height, width))
+        return full_mask(clean(logits - self.threshold, cells, ink), (height, width))
 
 
 def _on_picture(

@@ -18,6 +18,7 @@ from markcut.geometry import Halves, Picture, Window, letterbox, placed, stretch
 from markcut.images import decode
 from markcut.marks import Detection, Mark, crop_windows, detections, merge
 from markcut.mask_selection import Selection
+from markcut.mask_shape import mask_threshold
 from markcut.nearer import marks_in, nearer_looks, prompts_of, select_in, whole
 from markcut.parameters import Parameters
 from markcut.point_sampler import Prompts, decoder_feeds
@@ -153,8 +154,9 @@ def find_objects(
     ``side`` is S. The picture may be empty where `nearer.leave_room` says that no mark gets
     another look.
     """
+    threshold = mask_threshold(defaults)
     with clock.stage("mask_selection"):
-        selections = select_in(whole(height, width), first, prompts, marks)
+        selections = select_in(whole(height, width), first, prompts, marks, threshold=threshold)
         looks = nearer_looks(
             marks, prompts, selections, height=height, width=width, defaults=defaults
         )
@@ -165,7 +167,7 @@ def find_objects(
         with clock.stage("mask_selection"):
             meant = [marks[index] for index in look.marks]
             fellows = [mark for index, mark in enumerate(marks) if index not in look.marks]
-            found = select_in(look.window, outputs, asked, meant, fellows)
+            found = select_in(look.window, outputs, asked, meant, fellows, threshold=threshold)
             for index, one in zip(look.marks, found, strict=True):
                 if one.mask.size:  # else the first look knew more
                     selections[index] = dataclasses.replace(one, row=int(rows[one.row]))

@@ -55,10 +55,13 @@ REQUIRED_DEFAULTS = ("mark_threshold", "heat_threshold")
 """Defaults that every bundle sets."""
 
 DEFAULTS: Mapping[str, tuple[int, int]] = {
-    "mark_threshold": (0, 1), "heat_threshold": (0, 1), "max_marks": (1, MAX_MARKS),
-    "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100), "nearer_look": (0, 1),
+    "mark_threshold": (0, 1), "heat_threshold": (0, 1), "mask_threshold": (-32, 32),
+    "max_marks": (1, MAX_MARKS), "points_per_mark": (1, MAX_POINTS), "max_windows": (0, 100),
+    "nearer_look": (0, 1),
 }  # fmt: skip
-"""What a bundle may set, and from what to what: whole numbers but for those in 0..1."""
+"""What a bundle may set, and from what to what."""
+
+_WHOLE = ("max_marks", "points_per_mark", "max_windows")
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _KEPT_LIMIT = 2000  # operations of one model
@@ -262,8 +265,8 @@ def _check_defaults(defaults: Mapping[str, float]) -> None:
             known = ", ".join(DEFAULTS)
             raise wrong(f"defaults.{name}"[:80], value, f"one of the names {known}")
         low, high = DEFAULTS[name]
-        if not low <= value <= high or (high > 1 and value != int(value)):
-            kind = "a whole number" if high > 1 else "a number"
+        if not low <= value <= high or (name in _WHOLE and value != int(value)):
+            kind = "a whole number" if name in _WHOLE else "a number"
             raise wrong(f"defaults.{name}", value, f"{kind} from {low} to {high}")
 
 

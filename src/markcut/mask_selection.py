@@ -69,11 +69,13 @@ def select_masks(
     height: int,
     width: int,
     fellows: Sequence[Mark] = (),
+    threshold: float = 0.0,
 ) -> list[Selection]:
     """One object for every one of ``marks`` on a picture (height, width).
 
     ``outputs`` are those of ``contracts.SAM2_DECODER`` for all rows of ``prompts``; ``fellows``
-    are further marks, with no prompts there, whose ink lies on objects all the same.
+    are further marks, with no prompts there, whose ink lies on objects all the same. Logits above
+    ``threshold`` are the object's.
     """
     logits, predicted, objects = (outputs[tensor.name] for tensor in SAM2_DECODER.outputs)
     side = logits.shape[-1]
@@ -82,7 +84,7 @@ def select_masks(
         np.maximum(any_ink, ink_grid(mark, side, height=height, width=width), out=any_ink)
     # to be compared masks need not be fine
     step = max(1, side // _COMPARED)
-    coarse = logits[..., step // 2 :: step, step // 2 :: step]
+    coarse = logits[..., step // 2 :: step, step // 2 :: step] - np.float32(threshold)
     scale = np.array([side / width, side / height], np.float32)
     chosen = []
     for index, mark in enumerate(marks):
@@ -93,7 +95,7 @@ def select_masks(
             coarse[rows], predicted[rows], objects[rows, 0], points / step, labels, grids
         )
         row, mask = choose(table, grids.meaning)
-        best = logits[rows[row], mask]
+        best = logits[rows[row], mask] - np.float32(threshold)
         whole = clean(best, points[row][labels[row] == FOREGROUND], any_ink)
         patch, origin = to_picture(whole, height=height, width=width)
         chosen.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,24 @@ from markcut.frame import framed_evenly
 
 Grid = NDArray[np.float32]  # (s, s)
 
+MASK_THRESHOLD = "mask_threshold"
+"""The bundle's default that says above which logit a pixel belongs to what a mark means.
+
+``SAM2ImagePredictor`` has it under the same name. A SAM2 that is unsure of objects it never saw
+gives much of them less than even odds; masks of the best expected IoU begin below that.
+"""
+
 _PART = 0.08  # of the mask: a part that is smaller and holds no prompt is a speck
 _REACH = 0.1  # of the side of a square as large as the parts with prompts: others lie this near
 _HOLE = 0.01  # of the mask: a hole that is smaller is filled
 _INKED_HOLE = 0.3  # share of a hole that is ink from which it is filled, whatever its size
 _INKY = 0.4  # share of a cell that is ink from which it counts as ink
 _SURE = 0.5  # logit of what is filled or taken away
+
+
+def mask_threshold(defaults: Mapping[str, float]) -> float:
+    """The logit above which a pixel is the object's, 0 where a bundle's ``defaults`` lack it."""
+    return defaults.get(MASK_THRESHOLD, 0.0)
 
 
 def clean(logits: Grid, points: NDArray[np.float32], ink: Grid) -> Grid:

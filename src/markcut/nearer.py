@@ -152,18 +152,20 @@ def select_in(
     prompts: Prompts,
     marks: Sequence[Mark],
     fellows: Sequence[Mark] = (),
+    *,
+    threshold: float = 0.0,
 ) -> list[Selection]:
     """The object of every one of ``marks``, as a look at ``window`` shows it.
 
-    ``outputs`` are the decoder's for that look and ``prompts``; ``fellows`` are the other marks.
-    Prompts, marks, all of whose ink lies in the window, and what is returned are in the picture's
-    pixels.
+    ``outputs`` are the decoder's for that look and ``prompts``; ``fellows`` are the other marks,
+    ``threshold`` is the logit above which a pixel is the object's. Prompts, marks, all of whose
+    ink lies in the window, and what is returned are in the picture's pixels.
     """
     x0, y0, x1, y1 = window
     shifted = dataclasses.replace(prompts, coords=prompts.coords - np.array([x0, y0], np.float32))
     found = select_masks(
         outputs, shifted, marks_in(window, marks), height=y1 - y0, width=x1 - x0,
-        fellows=marks_in(window, fellows),
+        fellows=marks_in(window, fellows), threshold=threshold,
     )  # fmt: skip
     return [
         dataclasses.replace(one, origin=(one.origin[0] + x0, one.origin[1] + y0))

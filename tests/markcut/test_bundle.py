@@ -222,6 +222,7 @@ def kept(names: list[str]) -> Callable[[dict[str, Any]], Any]:
             "0.0, expected a whole number from 1",
         ),
         (lambda m: m["defaults"].update(max_marks=2.5), "expected a whole number from 1 to 32"),
+        (lambda m: m["defaults"].update(mask_threshold=-40), "expected a number from -32 to 32"),
         (lambda m: m.update(belief=[1]), "belief: got [1], expected an object"),
         (lambda m: m.update(belief={}), "belief: got [], expected the keys low"),
         (lambda m: m.update(provenance={}), "it has no 'checkpoints'"),

@@ -77,6 +77,21 @@ def test_the_mask_inside_the_circle_wins_over_larger_and_smaller_ones() -> None:
     assert found.score == pytest.approx(0.88)
 
 
+def test_a_threshold_moves_the_masks_edge() -> None:
+    outputs, prompts = answer([[THING]], [[0.9]], [(160, 128)])
+    logits = outputs[SAM2_DECODER.outputs[0].name]
+    halo = cv2.dilate((logits[0, 0] > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    logits[0, 0][halo & (logits[0, 0] <= 0)] = -0.5
+    area = []
+    for threshold in (0.0, -1.0):
+        (found,) = select_masks(
+            outputs, prompts, [mark("tick", TICK)], height=256, width=320, threshold=threshold
+        )
+        area.append(np.count_nonzero(whole(found)))
+    assert area[0] == pytest.approx(np.count_nonzero(THING), rel=0.1)
+    assert area[1] > 1.15 * area[0]
+
+
 def test_a_mask_that_is_just_the_ink_is_refused() -> None:
     outputs, prompts = answer([[TICK, THING]], [[0.97, 0.75]], [(150, 120)])
     (found,) = select_masks(outputs, prompts, [mark("tick", TICK)], height=256, width=320)

@@ -15,7 +15,8 @@ from tests.serving.conftest import ROOT, Serving
 
 def test_perf_analyzer_drives_the_server(server: Serving) -> None:
     frame = (ROOT / "examples" / "outfit.jpg").read_bytes()
-    found = outside.measure(server.ports.grpc, [frame], clients=(1,), seconds=1)
+    # it gives up on a window in which nothing is answered: these are long for slow machines' sake
+    found = outside.measure(server.ports.grpc, [frame], clients=(1,), seconds=6)
     assert found["refused"] == {}
     (point,) = found["points"]
     assert point["clients"] == 1
