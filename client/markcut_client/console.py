@@ -21,7 +21,8 @@ def stderr_console() -> Console:
 
 def say(message: str) -> None:
     """One line on standard error, after the command's name."""
-    print(f"markcut: {printable(message)}", file=sys.stderr)
+    if sys.stderr is not None:  # closed by the shell: print would take standard output
+        print(f"markcut: {printable(message)}", file=sys.stderr)
 
 
 def print_table(table: Table, *, to_stderr: bool = False) -> None:
@@ -29,6 +30,8 @@ def print_table(table: Table, *, to_stderr: bool = False) -> None:
     from rich.console import Console
 
     stream = sys.stderr if to_stderr else sys.stdout
+    if stream is None:
+        return
     console = Console(file=stream, highlight=False, markup=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH

@@ -11,7 +11,7 @@ from pathlib import Path
 from markcut_client.bundles import DEMO, VARIABLE, require_bundle
 from markcut_client.client import Client
 from markcut_client.console import stderr_console
-from markcut_client.errors import ParameterError
+from markcut_client.errors import ParameterError, TransportError
 from markcut_client.parameters import check_timeout
 from markcut_client.picture_list import path_argument
 from markcut_client.transports import EmbeddedTransport, ServerOptions, Transport, open_server
@@ -180,9 +180,9 @@ def naming_flags(*names: str) -> Iterator[None]:
     known = (*names, *_FOR_SERVERS, *_FLAGS)
     try:
         yield
-    except ParameterError as error:
+    except (ParameterError, TransportError) as error:
         found = re.match(rf"({'|'.join(known)})(?=:)", str(error))
         if found is None:
             raise
         flag = "--" + _FLAGS.get(found[0], found[0].replace("_", "-"))
-        raise ParameterError(flag + str(error)[found.end() :]) from error
+        raise type(error)(flag + str(error)[found.end() :]) from error

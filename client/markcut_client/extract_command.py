@@ -36,8 +36,8 @@ files under --out, for a picture photo.jpg:
                       (--format labelme: labelme's file; coco: one annotations.json for the run)
   photo_0.png ...     the cut-out of every object, in the order of the results
   photo_overlay.png   with --overlay: marks, points and objects drawn onto the picture
-Pictures with equal names get photo-2 and so on. Files of an earlier run are replaced only with
---overwrite, pictures never.
+Pictures with equal names get photo-2 and so on. Files that have such a name already are replaced
+only with --overwrite, the pictures of the run never.
 
 exit status: 0 all done, 1 some pictures failed (they are listed at the end), 2 wrong use,
 130 interrupted, 143 terminated; what was done until then is kept.
@@ -66,7 +66,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="PICTURE",
         nargs="+",
         type=path_argument,
-        help="a JPEG, PNG, WebP or BMP file, or a folder of them",
+        help="a JPEG, PNG, WebP or BMP file, or a folder of them; /dev/stdin for a pipe",
     )
     parser.add_argument(
         "--json",
@@ -103,7 +103,7 @@ def _add_output_options(group: argparse._ArgumentGroup) -> None:
         "whether PNG, JPEG or WebP",
     )
     group.add_argument(
-        "--overwrite", action="store_true", help="replace the results of an earlier run"
+        "--overwrite", action="store_true", help="replace files that have a result's name"
     )
 
 
@@ -116,14 +116,16 @@ def _add_engine_options(group: argparse._ArgumentGroup) -> None:
 
 def _add_request_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", metavar="N", type=int, help="of the point sampler's choices")
-    group.add_argument("--max-marks", metavar="N", type=int, help="keep the N best marks")
+    group.add_argument("--max-marks", metavar="N", type=int, help="keep the N best marks, 1 to 32")
     group.add_argument(
         "--mark-threshold",
         metavar="P",
         type=float,
         help="lowest confidence of a mark, 0 to 1: lower finds more, and more that is none",
     )
-    group.add_argument("--points-per-mark", metavar="N", type=int, help="prompts for each object")
+    group.add_argument(
+        "--points-per-mark", metavar="N", type=int, help="prompts for each object, 1 to 6"
+    )
     group.add_argument("--prompt", metavar="TEXT", help="one of the bundle's texts for a mark")
 
 
@@ -137,8 +139,8 @@ def _run(options: argparse.Namespace) -> int:
     parameters = {name: getattr(options, name) for name in _REQUEST}
     request_parameters(**parameters)
     _check_combinations(options)
-    pictures = list_pictures(options.pictures)
     _name_others(options.pictures)
+    pictures = list_pictures(options.pictures)
     folder = _open_folder(options, pictures)
     if options.sheet is not None:
         check_writable_file(options.sheet, overwrite=options.overwrite)

@@ -149,7 +149,7 @@ class Run:
         if self.folder is not None and extracted:
             say(f"results are in {self.folder.folder}")
             for path in self.folder.leftovers():
-                say(f"left from an earlier run: {path}")
+                say(f"not of this run, though named like a result: {path}")
         if self._has_sheet:
             more = extracted - len(self._cards)
             say(f"sheet: {self.sheet}" + (f", without the last {more} pictures" if more else ""))

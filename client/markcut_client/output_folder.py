@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +24,8 @@ FORMATS: tuple[Format, ...] = ("json", "coco", "labelme")
 
 COCO_FILE = "annotations.json"
 
+_COCO_EVERY_S = 5.0  # the file of the whole run, while it goes on
+_COCO_PAUSE = 20.0  # times what writing it took: large ones are written less often
 _LONGEST_STEM = 180  # bytes; file systems allow 255 for a name
 _PNG_OF = re.compile(r"(?P<stem>.+)_(?P<part>\d+|overlay)\.png", re.DOTALL)
 
@@ -31,7 +35,7 @@ class OutputFolder:
 
     A picture's files carry its stem; of pictures with equal stems the second gets ``-2`` and so
     on. Everything that can go wrong is looked for here, at once: raises :class:`OutputError`
-    where the folder cannot be written, where a file of an earlier run is in the way and
+    where the folder cannot be written, where a file is in the way and
     ``overwrite`` is not set, and where a result would replace one of the pictures.
     """
 
@@ -54,6 +58,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._coco = CocoAnnotations()
         self._has_coco_file: bool | None = None  # whether it is this run's; None: not tried yet
+        self._coco_due = 0.0  # when it is written next, by the monotonic clock
         make_writable(folder)
         self._leftovers = self._refuse_or_list(pictures)
 
@@ -68,6 +73,8 @@ class OutputFolder:
         self._write(self._files(self._stems[index], extraction))
         if self._format == "coco":
             self._coco.add(extraction)
+            if time.monotonic() >= self._coco_due:  # whatever may end this process
+                self._write_coco_file()
 
     def write_prompted(self, index: int, found: Prompted) -> None:
         """As :meth:`write`, of an answer to prompts."""
@@ -80,12 +87,14 @@ class OutputFolder:
         self._write(files())
 
     def finish(self) -> None:
-        """Write what belongs to the run as a whole."""
-        if self._format == "coco" and self._has_coco_file is not False:
+        """Write what belongs to the run as a whole; nothing where no picture was done."""
+        if self._has_coco_file and len(self._coco):
             self._write_coco_file()
+        elif self._has_coco_file and not self._overwrite:
+            (self.folder / COCO_FILE).unlink(missing_ok=True)
 
     def leftovers(self) -> list[Path]:
-        """Files with a result's name that an earlier run left and this one did not replace."""
+        """Files with a result's name that were there before and that this run did not replace."""
         return [self.folder / name for name in sorted(self._leftovers)]
 
     def owns(self, path: Path) -> bool:
@@ -106,7 +115,7 @@ class OutputFolder:
         return ""
 
     def _refuse_or_list(self, pictures: Sequence[Path]) -> set[str]:
-        """Names of an earlier run's files, which this run may replace."""
+        """Names that this run's results may take and that files have: they may be replaced."""
         there = [
             name
             for name in sorted(os.listdir(self.folder))
@@ -122,8 +131,8 @@ class OutputFolder:
         if there and not self._overwrite:
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
             raise OutputError(
-                f"{self.folder / there[0]}{more}: there already, from an earlier run; "
-                "pass --overwrite to replace them or name another folder with --out"
+                f"{self.folder / there[0]}{more}: there already, under names that results may "
+                "take; pass --overwrite to replace them or name another folder with --out"
             )
         return set(there)
 
@@ -145,18 +154,27 @@ class OutputFolder:
         self._leftovers -= set(write_together(self.folder, files, overwrite=self._overwrite))
 
     def _claim_coco_file(self) -> None:
-        """Write it before any picture's files, so that two runs do not share a folder."""
+        """Take its name before any picture's files, so that two runs do not share a folder.
+
+        One that may be replaced stays what it is until there is something to say.
+        """
         self._has_coco_file = False
         try:
-            self._write_coco_file()
+            if not self._overwrite:
+                self._write_coco_file()
+            elif (self.folder / COCO_FILE).is_dir():
+                raise OutputError(f"{self.folder / COCO_FILE}: a folder has this name")
         except InTheWayError as error:
             raise OutputError(str(error)) from None  # no picture could do without
-        self._has_coco_file = True
+        self._has_coco_file, self._coco_due = True, 0.0  # with the first picture it says something
 
     def _write_coco_file(self) -> None:
+        start = time.monotonic()
         overwrite = self._overwrite or bool(self._has_coco_file)
         files = [(COCO_FILE, _json(self._coco.to_json()))]
         self._leftovers -= set(write_together(self.folder, files, overwrite=overwrite))
+        end = time.monotonic()
+        self._coco_due = end + max(_COCO_EVERY_S, _COCO_PAUSE * (end - start))
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -168,7 +186,8 @@ def distinct_stems(pictures: Sequence[Path]) -> list[str]:
     taken: set[str] = set()
     stems = []
     for picture in pictures:
-        plain = os.fsencode(picture.stem)[:_LONGEST_STEM].decode(errors="ignore")
+        cut = os.fsencode(picture.stem)[:_LONGEST_STEM]
+        plain = cut.decode(sys.getfilesystemencoding(), errors="ignore")
         plain = plain or "picture"
         stem, count = plain, 1
         while stem.casefold() in taken:

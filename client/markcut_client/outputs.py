@@ -36,6 +36,10 @@ class CocoAnnotations:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
+    def __len__(self) -> int:
+        """Pictures so far."""
+        return len(self._images)
+
     def add(self, extraction: Extraction) -> None:
         """Append one picture and its objects."""
         image_id = len(self._images) + 1
@@ -144,7 +148,10 @@ def _labelme_shape(label: str, segmentation: Rle, group: int, description: str) 
 
 
 def _relative(picture: str, folder: Path) -> str:
+    if not picture:
+        return ""
+    there = Path(picture).parent.resolve() / Path(picture).name
     try:
-        return Path(os.path.relpath(picture or ".", folder)).as_posix() if picture else ""
+        return Path(os.path.relpath(there, folder.resolve())).as_posix()
     except ValueError:  # another drive
-        return Path(picture).absolute().as_posix()
+        return there.as_posix()

@@ -39,7 +39,8 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
         else:
             pictures = [path]
         for picture in pictures:
-            found.setdefault(os.path.abspath(picture), picture)
+            # a link among the folders changes where .. leads to
+            found.setdefault(os.path.join(os.path.realpath(picture.parent), picture.name), picture)
     if not found:
         raise ParameterError(
             f"{', '.join(searched)}: no picture in there; looked for names ending in "
@@ -51,7 +52,8 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
 
 def list_others(paths: Iterable[Path]) -> list[Path]:
     """Pictures in the folders among ``paths`` that :func:`list_pictures` passes over."""
-    return [other for path in paths if path.is_dir() for other in _within(path, OTHER_SUFFIXES)]
+    folders = (path for path in paths if os.path.isdir(path))
+    return [other for path in folders for other in _within(path, OTHER_SUFFIXES)]
 
 
 def _has_subfolder(folder: str) -> bool:

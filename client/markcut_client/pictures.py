@@ -34,6 +34,9 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 OTHER_SUFFIXES = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff")
 """Those of pictures that the engine does not read, in lower case."""
 
+MAX_BYTES = 512 << 20
+"""Of a picture's file: more than a BMP of as many pixels as the engine takes."""
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
@@ -179,8 +182,10 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _read(path: Path) -> bytes:
+    """The file's bytes; not even a device without an end is read beyond :data:`MAX_BYTES`."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_open_at_once) as file:
+            data = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
         raise PictureError(f"{path}: got a folder, expected the file of one picture") from None
     except FileNotFoundError:
@@ -188,6 +193,22 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{path}: cannot be read ({reason})") from None
+    except MemoryError:
+        raise PictureError(f"{path}: it does not fit into memory") from None
+    if len(data) > MAX_BYTES:
+        raise PictureError(
+            f"{path}: got more than {MAX_BYTES >> 20} MiB, expected the file of one picture"
+        )
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a pipe that nobody writes into as an empty one, instead of waiting for a writer."""
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
+    number = os.open(path, flags | nonblocking)
+    if nonblocking:
+        os.set_blocking(number, True)
+    return number
 
 
 def _not_empty(encoded: EncodedPicture) -> EncodedPicture:

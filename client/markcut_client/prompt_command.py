@@ -36,7 +36,7 @@ files under --out, for a picture photo.jpg:
   photo.json          masks as COCO run lengths, boxes, areas, scores
   photo_0.png ...     the cut-out of every object, in their order
 
-Files of an earlier run are replaced only with --overwrite, the picture never.
+Files that have such a name already are replaced only with --overwrite, the picture never.
 
 exit status: 0 done, 1 the picture cannot be used, the engine failed on it or its files cannot be
 written, 2 wrong use.
@@ -99,7 +99,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--background", choices=BACKGROUNDS, help="of the cut-outs; by default white"
     )
     output.add_argument(
-        "--overwrite", action="store_true", help="replace the results of an earlier run"
+        "--overwrite", action="store_true", help="replace files that have a result's name"
     )
     engine = parser.add_argument_group("engine")
     where = engine.add_mutually_exclusive_group()
@@ -201,7 +201,7 @@ def _write(folder: OutputFolder, found: Prompted) -> int:
         return 1
     say(f"results are in {folder.folder}")
     for path in folder.leftovers():
-        say(f"left from an earlier run: {path}")
+        say(f"not of this run, though named like a result: {path}")
     return 0
 
 

@@ -27,10 +27,12 @@ def write_together(
 
     They are written under names that nobody looks for, and get their own one after the other.
     Without ``overwrite`` none replaces another, also where two processes write at once: who has
-    the first name has them all. Raises :class:`InTheWayError` where a name cannot be had, and
+    the first name has them all; with it, what was there before is there again where one of them
+    cannot get its name. Raises :class:`InTheWayError` where a name cannot be had, and
     another :class:`OutputError` where nothing can be written.
     """
     staged: list[tuple[Path, Path]] = []
+    kept: dict[Path, Path] = {}  # what was there before, under a name that nobody looks for
     placed: list[Path] = []
     try:
         for name, data in files:
@@ -40,16 +42,24 @@ def write_together(
         for _, path in staged:
             if path.is_dir():  # known before the first file of an earlier run is replaced
                 raise InTheWayError(f"{path}: cannot be written (a folder has this name)")
+        for _, path in staged:
+            if overwrite and os.path.lexists(path):
+                kept[path] = _part_in(folder)
+                _keep(path, kept[path])
         for part, path in staged:
             _place(part, path, overwrite=overwrite)
             placed.append(path)
     except BaseException:
         for path in placed:
+            if path not in kept:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        for path, before in kept.items():
             with contextlib.suppress(OSError):
-                path.unlink()
+                before.replace(path)
         raise
     finally:
-        for part, _ in staged:
+        for part in (*(part for part, _ in staged), *kept.values()):
             with contextlib.suppress(OSError):
                 part.unlink()
     return [path.name for path in placed]
@@ -90,6 +100,17 @@ def _stage(part: Path, path: Path, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _keep(path: Path, part: Path) -> None:
+    """Name what is at ``path`` ``part`` as well, or where there are no links, instead."""
+    try:
+        try:
+            os.link(path, part, follow_symlinks=False)
+        except (OSError, NotImplementedError):
+            path.rename(part)
+    except OSError as error:
+        raise InTheWayError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _place(part: Path, path: Path, *, overwrite: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,25 @@ def test_terminated(run: Run, photo: Any, name: str) -> None:
     assert run.transport.closed == 1
 
 
+def test_a_closed_standard_error_spoils_no_json(
+    run: Run, photo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("a.png")
+    monkeypatch.setattr(sys, "stderr", None)
+    done = run("extract", "a.png", "--json")
+    assert len(done.out.splitlines()) == 1
+    json.loads(done.out)
+
+
+def test_a_folder_of_other_formats_alone_says_so(run: Run) -> None:
+    Path("in").mkdir()
+    Path("in/x.heic").write_bytes(b"x")
+    done = run("extract", "in")
+    assert done.status == 2
+    assert "passed over: in/x.heic; convert" in done.err
+    assert "no picture in there" in done.err
+
+
 def test_pictures_of_other_formats_are_named(run: Run, photo: Any) -> None:
     photo("in/a.png")
     photo("in/b.jfif", format="JPEG")
@@ -317,7 +337,7 @@ def test_a_picture_whose_files_cannot_be_written(run: Run, photo: Any) -> None:
     assert done.status == 1
     assert "2 pictures, 4 objects" in done.err
     assert "b.png: o/b.json: cannot be written (a folder has this name)" in done.err
-    assert "left from an earlier run" not in done.err
+    assert "not of this run" not in done.err
     assert json.loads(done.out.splitlines()[1])["error"].startswith("o/b.json: cannot")
     assert sorted(p.name for p in Path("o").iterdir()) == [
         "a.json", "a_0.png", "a_1.png", "b.json", "c.json", "c_0.png", "c_1.png",

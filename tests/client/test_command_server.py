@@ -136,7 +136,7 @@ def test_prompt(run: Any, server: Any, engine: Engine, photo: Any) -> None:
     assert "0, 0, 64, 48" in table.out
     again = run("prompt", "a.png", "--server", server.url, "--point", "1,2", "--out", "out")
     assert again.status == 2
-    assert "a.json and 2 more: there already, from an earlier run; pass --overw" in again.err
+    assert "a.json and 2 more: there already, under names that results may" in again.err
 
 
 def test_prompt_over_an_earlier_run(run: Any, grpc_server: Any, photo: Any) -> None:
@@ -146,10 +146,10 @@ def test_prompt_over_an_earlier_run(run: Any, grpc_server: Any, photo: Any) -> N
     arguments = ("prompt", "a.png", "--server", grpc_server.url, "--point", "1,2", "--out", "o")
     refused = run(*arguments)
     assert refused.status == 2
-    assert "o/a_1.png: there already, from an earlier run" in refused.err
+    assert "o/a_1.png: there already, under names" in refused.err
     done = run(*arguments, "--overwrite")
     assert done.status == 0, done.err
-    assert "left from an earlier run: o/a_1.png\n" in done.err
+    assert "not of this run, though named like a result: o/a_1.png\n" in done.err
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",)])

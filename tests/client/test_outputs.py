@@ -162,6 +162,30 @@ def test_of_two_runs_at_once_one_has_the_coco_file(
     assert len(json.loads((out / "annotations.json").read_text())["images"]) == 1
 
 
+def test_a_run_that_did_nothing_leaves_annotations_as_they_are(
+    extract: Any, photo: Any, tmp_path: Path
+) -> None:
+    path, out = photo(), tmp_path / "out"
+    OutputFolder(out, [path], format="coco").finish()
+    assert names(out) == []
+    first = OutputFolder(out, [path], format="coco")
+    first.write(0, extract(path))
+    before = (out / "annotations.json").read_bytes()  # there before the run ends
+    assert len(json.loads(before)["images"]) == 1
+    OutputFolder(out, [path], format="coco", overwrite=True).finish()
+    assert (out / "annotations.json").read_bytes() == before
+
+
+def test_a_labelme_file_names_its_picture_through_links(
+    extract: Any, photo: Any, tmp_path: Path
+) -> None:
+    path = photo("in/a.png")
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er")
+    file = labelme(extract(path), folder=tmp_path / "link")
+    assert (tmp_path / "link" / file["imagePath"]).samefile(path)
+
+
 def test_a_folder_with_a_result_s_name(extract: Any, photo: Any, tmp_path: Path) -> None:
     path, out = photo(), tmp_path / "out"
     OutputFolder(out, [path]).write(0, extract(path, kinds=("dot",)))

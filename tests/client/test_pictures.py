@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 import warnings
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image
 
 from markcut import images
+from markcut_client import pictures
 from markcut_client.errors import ParameterError, PictureError
+from markcut_client.picture_list import list_pictures
 from markcut_client.pictures import encode
 
 
@@ -158,6 +162,33 @@ def test_wrong_kinds_of_pictures(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(PictureError, match=r"empty\.jpg: got no bytes"):
         encode(empty)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes: a POSIX system")
+def test_pipes_and_devices_do_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    with pytest.raises(PictureError, match=r"pipe\.jpg: got no bytes"):
+        encode(pipe)
+    read, write = os.pipe()
+    with open(read, "rb"), open(write, "wb") as file:
+        late = threading.Timer(0.1, lambda: (file.write(b"late"), file.close()))
+        late.start()
+        assert encode(f"/dev/fd/{read}").data == b"late"
+        late.join()
+    monkeypatch.setattr(pictures, "MAX_BYTES", 3 << 20)
+    with pytest.raises(PictureError, match="/dev/zero: got more than 3 MiB, expected the file"):
+        encode("/dev/zero")
+
+
+def test_paths_through_links_are_not_mixed_up(tmp_path: Path) -> None:
+    (tmp_path / "deep/er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/er")
+    (tmp_path / "p.jpg").touch()
+    (tmp_path / "deep/p.jpg").touch()
+    both = [tmp_path / "p.jpg", tmp_path / "link/../p.jpg"]
+    assert list_pictures(both) == both
+    assert list_pictures([*both, tmp_path / "deep/p.jpg"]) == both
 
 
 def test_only_the_picture_of_the_answer_is_decoded() -> None:

@@ -16,7 +16,7 @@ from markcut_client.whole_files import (
 )
 
 
-def no_links(*_: object) -> None:
+def no_links(*_: object, **__: object) -> None:
     raise OSError(95, "Operation not supported")
 
 
@@ -78,6 +78,25 @@ def test_interrupted_between_two_names(out: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyboardInterrupt):
         write_together(out, [("a", b"1"), ("b", b"2")], overwrite=False)
     assert contents(out) == {}
+
+
+def test_what_was_there_is_there_again(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"a": b"old a", "b": b"old b"}
+    for name, data in old.items():
+        (out / name).write_bytes(data)
+    place = whole_files._place
+
+    def refused(part: Path, path: Path, *, overwrite: bool) -> None:
+        if path.name == "c":
+            raise InTheWayError("c: cannot be written")
+        place(part, path, overwrite=overwrite)
+
+    monkeypatch.setattr(whole_files, "_place", refused)
+    with pytest.raises(InTheWayError):
+        write_together(out, [("a", b"1"), ("b", b"2"), ("c", b"3")], overwrite=True)
+    assert contents(out) == old
+    assert write_together(out, [("a", b"1"), ("b", b"2")], overwrite=True) == ["a", "b"]
+    assert contents(out) == {"a": b"1", "b": b"2"}
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
