@@ -72,8 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", choices=tuple(RUNS), default="default",
         help="how much is measured; default is planned for 15 minutes on 2 idle cores",
     )  # fmt: skip
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP")
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+        help=f"what is measured, of {', '.join(PARTS)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", nargs="+", choices=GROUPS, default=GROUPS, metavar="GROUP",
+        help=f"who is measured, of {', '.join(GROUPS)} (default: all)",
+    )  # fmt: skip
     parser.add_argument(
         "--runtime", nargs="+", choices=_RUNTIMES, metavar="NAME",
         help=f"our runtimes, of {', '.join(_RUNTIMES)} (default: all that run here)",

@@ -25,7 +25,7 @@ from markcut.manifest import PRECISIONS
 from markcut.runners import RUNTIMES, open_runner
 from serving.environment import ROOT, prepare
 from serving.errors import ServingError
-from serving.server import HOST, Ports, TritonServer
+from serving.server import HOST, Ports, TritonServer, check_ports
 from serving.supervisor import supervise
 
 _STARTING_S = 120
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.threads < 0:
             raise ServingError(f"--threads: got {options.threads}, expected 0 or more")
+        check_ports(ports)
         if options.precision != "auto":
             _check_precision(options)
         print("preparing the server's environment in .triton/ ...", file=sys.stderr, flush=True)

@@ -83,7 +83,9 @@ class Run:
             say(str(error))
             say(f"stopped after {self._done} of {len(self.pictures)} pictures")
             status = 1
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SystemExit):
+                say(f"told to end after {self._done} of {len(self.pictures)} pictures")
             with contextlib.suppress(OutputError):
                 self._finish()
             raise

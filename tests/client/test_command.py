@@ -236,6 +236,7 @@ def test_terminated(run: Run, photo: Any, name: str) -> None:
     finally:
         signal.signal(number, before)
     assert done.status == 128 + number
+    assert "told to end after 1 of 2 pictures" in done.err
     assert len(json.loads(Path("o/annotations.json").read_text())["images"]) == 1
     assert run.transport.closed == 1
 

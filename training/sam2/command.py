@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``sam2``."""
     parser.epilog = _EXPLANATION
     add_common(parser, name="sam2", minutes=120, batch=4)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="your own pictures, see above")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="your own pictures, see below")
     parser.add_argument("--config", type=Path, help="a SAM2 YAML (default: the reduced demo size)")
     parser.add_argument("--weights", type=Path, help="start from this model.pt (published format)")
     parser.add_argument("--prompts", type=int, default=8, help="prompts a picture (%(default)s)")
