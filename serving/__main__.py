@@ -25,7 +25,7 @@ from markcut.manifest import PRECISIONS
 from markcut.runners import RUNTIMES, open_runner
 from serving.environment import ROOT, prepare
 from serving.errors import ServingError
-from serving.server import HOST, Ports, TritonServer, check_ports
+from serving.server import HOST, Ports, TritonServer
 from serving.supervisor import supervise
 
 _STARTING_S = 120
@@ -39,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.threads < 0:
             raise ServingError(f"--threads: got {options.threads}, expected 0 or more")
-        check_ports(ports)
         if options.precision != "auto":
             _check_precision(options)
         print("preparing the server's environment in .triton/ ...", file=sys.stderr, flush=True)
@@ -92,6 +91,12 @@ def _check_precision(options: argparse.Namespace) -> None:
     ).close()
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"got {text!r:.40}, expected a port, 1 to 65535")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m serving",
@@ -102,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         "--bundle", type=Path, default=ROOT / "artifacts" / "demo",
         help="a bundle's folder (default: artifacts/demo)",
     )  # fmt: skip
-    parser.add_argument("--http-port", type=int, default=8000, help="default: 8000")
-    parser.add_argument("--grpc-port", type=int, default=8001, help="default: 8001")
-    parser.add_argument("--metrics-port", type=int, default=8002, help="default: 8002")
+    parser.add_argument("--http-port", type=_port, default=8000, help="default: 8000")
+    parser.add_argument("--grpc-port", type=_port, default=8001, help="default: 8001")
+    parser.add_argument("--metrics-port", type=_port, default=8002, help="default: 8002")
     parser.add_argument(
         "--runtime", choices=("auto", *RUNTIMES), default="auto",
         help="what runs the networks (default: auto, as the embedded pipeline chooses)",

@@ -50,16 +50,6 @@ class Ports:
     metrics: int
 
 
-def check_ports(ports: Ports) -> None:
-    """Raise :class:`ServingError` for a port that is none or in use."""
-    for option, port in (
-        ("--http-port", ports.http),
-        ("--grpc-port", ports.grpc),
-        ("--metrics-port", ports.metrics),
-    ):
-        _check_free(option, port)
-
-
 class TritonServer:
     """A server of the models in ``repository``, which writes to ``log``.
 
@@ -85,7 +75,12 @@ class TritonServer:
         None when ``stop`` is set before. Raises :class:`ServingError`: a port in use, a server
         that ends or never gets ready.
         """
-        check_ports(self._ports)
+        for option, port in (
+            ("--http-port", self._ports.http),
+            ("--grpc-port", self._ports.grpc),
+            ("--metrics-port", self._ports.metrics),
+        ):
+            _check_free(option, port)
         began = time.monotonic()
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
