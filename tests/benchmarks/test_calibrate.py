@@ -93,7 +93,7 @@ def test_the_file_fits_the_export(
     assert result["marks"] == 37
     defaults = json.loads((tmp_path / "defaults.json").read_text())
     assert defaults == result["defaults"]
-    assert set(defaults) == {"mark_threshold", "heat_threshold", "nearer_look"}
+    assert set(defaults) == {"mark_threshold", "heat_threshold", "mask_threshold", "nearer_look"}
     weights = read_belief(tmp_path / "belief.json")
     assert weights is not None
     assert len(weights.units) == 24
