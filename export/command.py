@@ -34,7 +34,7 @@ from export.tool_versions import tool_versions
 from markcut.belief_weights import Weights
 from markcut.bundle import Bundle, FileEntry, Manifest, ModelEntry, Provenance, pack_conds
 from markcut.contracts import MODELS
-from markcut.manifest import SIZES, Checkpoint, parse_manifest
+from markcut.manifest import DEFAULTS, SIZES, Checkpoint, parse_manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,7 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--default", action="append", default=[], metavar="NAME=VALUE",
-        help="a parameter that the bundle brings along, such as mark_threshold=0.3; repeatable",
+        help="a parameter that the bundle brings along, such as mark_threshold=0.3; repeatable. "
+        f"Names: {', '.join(DEFAULTS)} (docs/tuning.md)",
     )  # fmt: skip
     parser.add_argument(
         "--defaults", type=Path, metavar="FILE",

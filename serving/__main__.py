@@ -25,7 +25,7 @@ from markcut.manifest import PRECISIONS
 from markcut.runners import RUNTIMES, open_runner
 from serving.environment import ROOT, prepare
 from serving.errors import ServingError
-from serving.server import HOST, Ports, TritonServer
+from serving.server import HOST, Ports, TritonServer, check_ports
 from serving.supervisor import supervise
 
 _STARTING_S = 120
@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     ports = Ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port)
     state = options.state / str(ports.http)
+    try:
+        check_ports(ports)  # before a running server's repository and log are written anew
+    except ServingError as error:
+        print(f"serving: {error}", file=sys.stderr)
+        return 1
     try:
         if options.threads < 0:
             raise ServingError(f"--threads: got {options.threads}, expected 0 or more")

@@ -64,7 +64,7 @@ class TritonServer:
         self._repository = repository
         self._ports = ports
         self._log = log
-        self._prefix = f"markcut_{ports.http}_{os.getpid()}_"
+        self._prefix = f"{_prefix(ports.http)}{os.getpid()}_"
         self._secret = secrets.token_urlsafe(24)
         self._process: subprocess.Popen[bytes] | None = None
         self._stubs: set[int] = set()
@@ -75,12 +75,8 @@ class TritonServer:
         None when ``stop`` is set before. Raises :class:`ServingError`: a port in use, a server
         that ends or never gets ready.
         """
-        for option, port in (
-            ("--http-port", self._ports.http),
-            ("--grpc-port", self._ports.grpc),
-            ("--metrics-port", self._ports.metrics),
-        ):
-            _check_free(option, port)
+        check_ports(self._ports)
+        _forget_the_dead(self._ports.http)
         began = time.monotonic()
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
@@ -199,8 +195,32 @@ class TritonServer:
         return f"{(errors or lines or ['it said nothing'])[-1][:400]} (all of it: {self._log})"
 
 
+def check_ports(ports: Ports) -> None:
+    """Raise :class:`ServingError` for a port that cannot be listened on."""
+    for option, port in (
+        ("--http-port", ports.http),
+        ("--grpc-port", ports.grpc),
+        ("--metrics-port", ports.metrics),
+    ):
+        _check_free(option, port)
+
+
 def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGTERM)
+    # SIGTERM would have a busy 24.10 hang in its own cleaning up
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+
+
+def _prefix(http_port: int) -> str:
+    return f"markcut_{http_port}_"
+
+
+def _forget_the_dead(http_port: int) -> None:
+    """Take away shared memory of servers at this port whose supervisor was killed."""
+    prefix = _prefix(http_port)
+    for segment in _SHARED.glob(f"{prefix}*"):
+        number = segment.name.removeprefix(prefix).partition("_")[0]
+        if number.isdecimal() and not Path("/proc", number).exists():
+            segment.unlink(missing_ok=True)
 
 
 def _check_free(option: str, port: int) -> None:

@@ -20,8 +20,9 @@ from serving.server import HOST, TritonServer
 
 _LOOK_S = 0.5  # between two looks at the processes
 _ANSWER_S = 60.0  # a probe may wait behind other people's requests
-_HOPELESS = 3  # starts in a row that did not last
-_LASTING_S = 60.0
+_HOPELESS = 3  # starts in a row that led to no answer
+_LASTING_S = 60.0  # a run that ends sooner makes the next one wait
+_LONGEST_PAUSE_S = 30.0
 _BROKEN_DRAIN_S = 5.0  # a server with a dead step cannot finish much
 
 
@@ -35,10 +36,12 @@ def supervise(
 ) -> None:
     """Run ``server`` until SIGTERM or SIGINT; ``started`` hears how long every start took.
 
-    Raises :class:`ServingError` when the first start fails, or several in a row.
+    A server that answered is started again however often it ends, after a pause that doubles as
+    long as it does not last. Raises :class:`ServingError` when the first start fails, or several
+    in a row.
     """
     with _told_to_stop() as stop:
-        failures = 0
+        unanswered = short = 0
         ever = False
         while True:
             try:
@@ -47,22 +50,23 @@ def supervise(
                 if not ever:
                     raise
                 fault: str | None = str(error)
+                unanswered += 1
             else:
                 if seconds is None:
                     break
-                ever = True
+                ever, unanswered = True, 0
                 began = time.monotonic()
                 started(seconds)
                 fault = _watch(server, stop, probe_s=probe_s, port=port)
                 if fault is None:
                     break
-                if time.monotonic() - began > _LASTING_S:
-                    failures = 0
+                short = 0 if time.monotonic() - began > _LASTING_S else short + 1
             server.stop(drain=_BROKEN_DRAIN_S)
-            failures += 1
-            if failures == _HOPELESS:
-                raise ServingError(f"the server failed {failures} times in a row, last: {fault}")
+            if unanswered == _HOPELESS:
+                raise ServingError(f"the server failed {unanswered} times in a row, last: {fault}")
             print(f"serving: {fault}; starting it again", file=sys.stderr, flush=True)
+            if short > 1 and stop.wait(min(2.0 ** (short - 2), _LONGEST_PAUSE_S)):
+                break
         server.stop()
 
 
@@ -104,13 +108,14 @@ class _Asking:
 
 @contextmanager
 def _told_to_stop() -> Iterator[threading.Event]:
-    """Set by SIGTERM and SIGINT, which do nothing else meanwhile."""
+    """Set by SIGTERM, SIGINT and SIGHUP, which do nothing else meanwhile."""
     stop = threading.Event()
 
     def told(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, told) for number in numbers}
     try:
         yield stop
     finally:

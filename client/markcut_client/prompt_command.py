@@ -19,7 +19,13 @@ from markcut_client.engine_options import (
     naming_flags,
     open_client,
 )
-from markcut_client.errors import InferenceError, OutputError, ParameterError, PictureError
+from markcut_client.errors import (
+    InferenceError,
+    OutputError,
+    ParameterError,
+    PictureError,
+    TransportError,
+)
 from markcut_client.output_folder import OutputFolder
 from markcut_client.picture_list import path_argument
 from markcut_client.prompted import Prompted
@@ -126,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
                     labels=[one.labels for one in objects],
                     boxes=[one.box for one in objects],
                 )
-        except (PictureError, InferenceError) as error:
+        except (PictureError, InferenceError, TransportError) as error:
             say(str(error))
             return 1
     status = 0 if folder is None else _write(folder, found)

@@ -21,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from markcut.errors import InvalidInput
 from markcut.geometry import Picture, Placement, letterbox, stretch
+from markcut.headers import check_parts
 
 if TYPE_CHECKING:
     from cv2.typing import MatLike
@@ -78,6 +79,7 @@ def decode(
     encoded = _as_bytes(data)
     try:
         with _quiet_warnings():
+            check_parts(encoded)
             image = Image.open(io.BytesIO(encoded), formats=_FORMATS)
         with image:
             _check_size(*image.size, max_pixels)

@@ -193,7 +193,11 @@ class Pipeline:
     def _look(self, views: Views, asked: Parameters, clock: Clock) -> list[Mark]:
         """The picture's marks."""
         cond = self._bundle.cond(asked.prompt)[None]
-        heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
+        try:
+            heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
+        except RuntimeError:  # closed meanwhile, by another thread
+            self._check_open()
+            raise
         whole = self._run(YOLO11_SEG, [views.yolo11_seg], clock)
         return find_marks(
             views.picture,

@@ -87,8 +87,8 @@ class TritonModel:
 
     def _respond(self, request: Any) -> Any:
         codes = self._triton.TritonError
-        if request.is_cancelled():
-            return self._refuse(f"{self._spec.name}: the request was cancelled", codes.CANCELLED)
+        # no look at request.is_cancelled(): a quick refusal of what was cancelled is what crashes
+        # Triton 24.10 (8 of 19 tries with it, 0 of 40 without)
         try:
             outputs = self._work(self._arrays(request), wire_parameters(request.parameters()))
         except InvalidInput as error:

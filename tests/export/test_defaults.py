@@ -8,6 +8,7 @@ import pytest
 
 from export.defaults import DEFAULTS, read_belief, read_defaults
 from export.errors import ExportError
+from markcut import manifest
 from tests.markcut.weighing import SCORE
 
 
@@ -54,3 +55,12 @@ def test_what_the_clues_count(tmp_path: Path) -> None:
     file.write_text(json.dumps({**asdict(SCORE), "sums": []}))
     with pytest.raises(ExportError, match=r"--belief: .*belief.json: belief.sums: got \[\]"):
         read_belief(file)
+
+
+def test_every_default_is_explained_with_its_limits() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tuning.md").read_text()
+    for name, (low, high) in manifest.DEFAULTS.items():
+        (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}`"))
+        assert f"| {low}, {high} |" in row
+        if name in DEFAULTS:
+            assert f"| {DEFAULTS[name]:g} |" in row

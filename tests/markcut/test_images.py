@@ -245,6 +245,24 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     assert "scans" in refusal(data[:start] + scan * 100 + data[start:])
 
 
+def test_files_of_countless_parts_are_refused() -> None:
+    jpeg, png = encode(PHOTO, "JPEG"), encode(PHOTO, "PNG")
+    chunk = b"\0\0\0\0abCd" + zlib.crc32(b"abCd").to_bytes(4, "big")
+    for data in (
+        b"\xff\xd8\xff" + bytes(1 << 20),
+        jpeg[:2] + bytes(1 << 20) + jpeg[2:],
+        jpeg[:2] + b"\xff\xe1\x00\x02" * 5000 + jpeg[2:],
+        png[:33] + chunk * 5000 + png[33:],
+    ):
+        assert "more parts than a JPEG or PNG picture has" in refusal(data)
+    for data in (
+        jpeg[:2] + b"\xff" * 100 + jpeg[2:],
+        jpeg[:2] + b"\xff\xe1\x00\x02" * 500 + jpeg[2:],
+        png[:33] + chunk * 500 + png[33:],
+    ):
+        assert np.array_equal(decode(data), decode(jpeg if data[0] == 0xFF else png))
+
+
 def test_bytes_after_the_picture_do_no_harm() -> None:
     video = b"\xff\xda" * 1000
     assert close(decode(ENCODINGS["jpeg"] + video), PHOTO)

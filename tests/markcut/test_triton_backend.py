@@ -34,7 +34,7 @@ from markcut.triton_backend import TritonModel, open_model, wire_parameters
 
 Arrays = dict[str, NDArray[Any]]
 IMAGE = MARKED_OBJECT.inputs[0].name
-CODES = ("CANCELLED", "INTERNAL", "INVALID_ARG", "UNAVAILABLE")
+CODES = ("INTERNAL", "INVALID_ARG", "UNAVAILABLE")
 
 
 class FakeTensor:
@@ -69,15 +69,12 @@ class FakeResponse:
 
 
 class FakeRequest:
-    def __init__(self, inputs: Arrays, parameters: str = "", cancelled: bool = False) -> None:
+    def __init__(self, inputs: Arrays, parameters: str = "") -> None:
         self.tensors = {name: FakeTensor(name, array) for name, array in inputs.items()}
-        self._parameters, self._cancelled = parameters, cancelled
+        self._parameters = parameters
 
     def parameters(self) -> str:
         return self._parameters
-
-    def is_cancelled(self) -> bool:
-        return self._cancelled
 
 
 class FakeFamily:
@@ -221,12 +218,6 @@ def test_a_bug_is_internal_and_its_traceback_stays_in_the_log(bundle: Path) -> N
     assert error.code() == "INTERNAL"
     assert error.message().startswith("mask_selection: failed on this request (KeyError)")
     assert "Traceback" in triton.logged[0]
-
-
-def test_what_was_cancelled_is_not_worked_on(bundle: Path) -> None:
-    model = opened(PREPROCESS.name, bundle, FakeTriton())
-    (response,) = model.execute([FakeRequest({}, cancelled=True)])
-    assert response.error().code() == "CANCELLED"
 
 
 @pytest.mark.parametrize(

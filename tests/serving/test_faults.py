@@ -18,6 +18,8 @@ from tritonclient.utils import InferenceServerException
 
 from markcut.contracts import MARKED_OBJECT
 from markcut.pipeline import Pipeline
+from serving import supervisor
+from serving.server import _forget_the_dead
 from tests.serving.asking import IMAGE, Arrays, ask, broken_at_its_end, flood, picture, same
 from tests.serving.conftest import ROOT, Serving
 
@@ -138,8 +140,8 @@ def test_it_ends_with_the_supervisor_whatever_ends_that(
     while serving.processes() and time.monotonic() < end:
         time.sleep(0.1)
     assert serving.processes() == []
-    for segment in serving.segments():  # nobody is left to tidy up
-        segment.unlink()
+    _forget_the_dead(serving.ports.http)  # as the next server at this port does
+    assert not serving.segments()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,9 @@ def test_wrong_use_is_one_sentence(
 
 
 def test_a_port_in_use_is_one_sentence(server: Serving, bundle: Path, tmp_path: Path) -> None:
+    log = tmp_path / str(server.ports.http) / "triton.log"
+    log.parent.mkdir()
+    log.write_text("the running server's")
     done = subprocess.run(
         [sys.executable, "-m", "serving", "--bundle", str(bundle), "--state", str(tmp_path),
          "--http-port", str(server.ports.http)],
@@ -170,3 +175,26 @@ def test_a_port_in_use_is_one_sentence(server: Serving, bundle: Path, tmp_path: 
     )  # fmt: skip
     assert done.returncode == 1
     assert f"port {server.ports.http} cannot be had" in done.stderr
+    assert [*log.parent.iterdir()] == [log]
+    assert log.read_text() == "the running server's"
+
+
+def test_a_server_that_answers_is_never_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[str | None] = ["it crashed"] * 6
+    faults.append(None)
+    monkeypatch.setattr(supervisor, "_watch", lambda *_, **__: faults.pop(0))
+    monkeypatch.setattr(supervisor, "_LONGEST_PAUSE_S", 0.01)
+    starts: list[float] = []
+
+    class Crashing:
+        def start(self, **_: object) -> float:
+            return 1.0
+
+        def stop(self, **_: object) -> None:
+            pass
+
+    supervisor.supervise(
+        Crashing(),  # type: ignore[arg-type]
+        started=starts.append, starting_s=1, probe_s=1, port=1,
+    )  # fmt: skip
+    assert len(starts) == 7
