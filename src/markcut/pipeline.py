@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,8 @@ class Pipeline:
         self._runners = dict(runners)
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="markcut")
         self._features = FeatureCache()
+        self._requests = threading.Condition()
+        self._under_way = 0
         self._closed = False
 
     @classmethod
@@ -105,8 +109,13 @@ class Pipeline:
         return {name: runner.info for name, runner in self._runners.items()}
 
     def close(self) -> None:
-        """Give everything back; :meth:`infer` raises RunnerError from now on."""
-        self._closed = True
+        """Give everything back, once the requests under way have ended.
+
+        :meth:`infer` and :meth:`prompt` raise RunnerError from now on.
+        """
+        with self._requests:
+            self._closed = True
+            self._requests.wait_for(lambda: self._under_way == 0)
         self._pool.shutdown()
         for runner in self._runners.values():
             runner.close()
@@ -127,9 +136,14 @@ class Pipeline:
         arguments give the same bytes, ``stage_ms`` apart. A picture without a mark is a success
         with no rows. What cannot be used raises :class:`~markcut.errors.InvalidInput`.
         """
-        self._check_open()
+        with self._request():
+            return self._infer(inputs, parameters or {})
+
+    def _infer(
+        self, inputs: Mapping[str, Array], parameters: Mapping[str, object]
+    ) -> dict[str, Array]:
         asked = parse_parameters(
-            parameters or {}, defaults=self.manifest.defaults, prompts=self.manifest.prompts
+            parameters, defaults=self.manifest.defaults, prompts=self.manifest.prompts
         )
         clock = Clock()
         views = preprocess(only_image(inputs), clock)
@@ -160,8 +174,11 @@ class Pipeline:
         the last digits with the number of points of the others in the same call. What cannot be
         used raises :class:`~markcut.errors.InvalidInput`.
         """
-        self._check_open()
-        prompted.check_parameters(parameters or {})
+        with self._request():
+            prompted.check_parameters(parameters or {})
+            return self._segment_prompted(inputs)
+
+    def _segment_prompted(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         clock = Clock()
         image = inputs.get(MARKED_OBJECT.inputs[0].name)
         key = FeatureCache.key(image) if isinstance(image, np.ndarray) else b""
@@ -186,18 +203,23 @@ class Pipeline:
         )
         return _named(PROMPTED_OBJECT, [*answer, clock.milliseconds()])
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RunnerError("the pipeline is closed; open it again")
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        with self._requests:
+            if self._closed:
+                raise RunnerError("the pipeline is closed; open it again")
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._requests:
+                self._under_way -= 1
+                self._requests.notify_all()
 
     def _look(self, views: Views, asked: Parameters, clock: Clock) -> list[Mark]:
         """The picture's marks."""
         cond = self._bundle.cond(asked.prompt)[None]
-        try:
-            heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
-        except RuntimeError:  # closed meanwhile, by another thread
-            self._check_open()
-            raise
+        heating = self._pool.submit(self._run, CLIPSEG, [views.clipseg, cond], clock)
         whole = self._run(YOLO11_SEG, [views.yolo11_seg], clock)
         return find_marks(
             views.picture,

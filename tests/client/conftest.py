@@ -139,6 +139,13 @@ def grpc_server(engine: Engine) -> Iterator[GrpcServer]:
     opened.stop()
 
 
+@pytest.fixture
+def http_server(engine: Engine) -> Iterator[HttpServer]:
+    opened = HttpServer(engine)
+    yield opened
+    opened.stop()
+
+
 @dataclass
 class Outcome:
     status: int

@@ -61,6 +61,7 @@ class Engine:
     requests: list[tuple[str, Tensors, dict[str, Any]]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     regions: dict[str, np.memmap] = field(default_factory=dict)
+    reading: set[str] = field(default_factory=set)  # regions that it does not forget
     shared: int = 0  # pictures that came through shared memory
     cancelled: threading.Event = field(default_factory=threading.Event)
     most_at_once: int = 0
@@ -72,6 +73,11 @@ class Engine:
         if not self.accepts_shared_memory:
             raise Refused("INVALID_ARGUMENT", "client shared memory is not allowed")
         self.regions[name] = np.memmap(Path("/dev/shm") / key.lstrip("/"), np.uint8, "r", 0, size)
+
+    def unregister(self, name: str) -> None:
+        if name in self.reading:
+            raise Refused("INVALID_ARGUMENT", f"region '{name}' is currently in use")
+        self.regions.pop(name, None)
 
     def shared_input(self, region: str, size: int) -> NDArray[np.uint8]:
         if region not in self.regions:
@@ -169,7 +175,10 @@ class GrpcServicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.SystemSharedMemoryRegisterResponse()
 
     def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:  # noqa: N802
-        self.engine.regions.pop(request.name, None)
+        try:
+            self.engine.unregister(request.name)
+        except Refused as refused:
+            context.abort(grpc.StatusCode[refused.status], refused.text)
         return pb.SystemSharedMemoryUnregisterResponse()
 
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -231,7 +240,7 @@ class HttpHandler(BaseHTTPRequestHandler):
                     told = json.loads(body)
                     self.engine.register(name, told["key"], told["byte_size"])
                 else:
-                    self.engine.regions.pop(name, None)
+                    self.engine.unregister(name)
                 self._json(200, {})
                 return
             self.engine.headers.append({k.lower(): v for k, v in self.headers.items()})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from markcut_client import (
     PictureError,
     TransportError,
 )
+from markcut_client.transports import threaded
 from markcut_client.transports.threaded import ThreadedTransport
 from tests.client.fake_server import Engine, Refused, wait_until
 from tests.client.test_servers import fingerprint
@@ -117,6 +119,23 @@ def test_deadline_and_the_next_one(server: Any, engine: Engine, photo: Any) -> N
             assert len(await client.extract(photo(), timeout=20)) == 1
 
     asyncio.run(main())
+
+
+def test_waiting_for_a_thread_counts(
+    http_server: Any, engine: Engine, photo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threaded, "_THREADS", 1)
+    engine.before = lambda number: time.sleep(0.7)
+
+    async def main() -> list[Any]:
+        async with AsyncClient(http_server.url, timeout=1.0) as client:
+            asked = [client.extract(photo()) for _ in range(4)]
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, second, *others = asyncio.run(main())
+    assert isinstance(first, Extraction)
+    assert {type(one) for one in (second, *others)} == {DeadlineError}
+    assert len(engine.requests) == 2
 
 
 def test_cancelling_reaches_the_server(grpc_server: Any, engine: Engine, photo: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from markcut_client import AnswerError, ParameterError, ServerOptions, Transport
 from markcut_client.transports import tensors
 from markcut_client.transports.address import Address
 from markcut_client.transports.messages import Failure
-from markcut_client.transports.retries import MAX_RETRIES, Attempts, RetryBudget
+from markcut_client.transports.retries import MAX_RETRIES, PATIENCE, Attempts, RetryBudget
 from markcut_client.transports.statuses import error_of, may_pass, sentence
 
 
@@ -100,6 +101,23 @@ def test_retries_are_few_later_each_time_and_within_the_time() -> None:
     assert delays == [0.1, 0.2, None]
     assert Attempts(RetryBudget(), chance=lambda: 0.0).delay(60) == 0.05
     assert Attempts(RetryBudget()).delay(0.04) is None
+
+
+def test_a_server_that_answered_is_waited_for_when_it_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budget = RetryBudget()
+    attempts = Attempts(budget, chance=lambda: 1.0)
+    assert [attempts.delay(60, reached=False) for _ in range(3)] == [0.1, 0.2, None]
+    budget.answered()
+    attempts = Attempts(budget, chance=lambda: 1.0)
+    delays = [attempts.delay(60, reached=False) for _ in range(6)]
+    assert delays == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert attempts.delay(60) == 0.1  # somebody is there again
+    assert attempts.delay(0.9, reached=False) is None
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + PATIENCE + 1)
+    assert [attempts.delay(60, reached=False) for _ in range(2)] == [0.2, None]
 
 
 def test_the_budget_runs_out_and_comes_back() -> None:

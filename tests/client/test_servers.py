@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from markcut_client import (
     TransportError,
     open_transport,
 )
+from markcut_client.transports import open_server
 from tests.client.fake_server import Engine, GrpcServer, HttpServer, Refused, wait_until
 
 
@@ -143,19 +147,23 @@ def test_nobody_there_and_back_again(server: Any, engine: Engine, photo: Any) ->
         assert len(client.extract(picture)) == 1
         server.stop()
         with pytest.raises(TransportError, match=r"nobody answers .*is the server running"):
-            client.extract(picture)
-        again = type(server)(engine, port=server.port)
-        try:
-            wait_until(lambda: _answers(client, picture))
-        finally:
-            again.stop()
+            client.extract(picture, timeout=0.5)
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(client.extract, picture)
+            time.sleep(1)
+            again = type(server)(engine, port=server.port)
+            try:
+                assert len(waiting.result()) == 1  # it was started again meanwhile
+            finally:
+                again.stop()
 
 
-def _answers(client: Client, picture: Path) -> bool:
-    try:
-        return len(client.extract(picture)) == 1
-    except TransportError:
-        return False
+def test_the_time_of_a_request_begins_when_it_is_made(server: Any, engine: Engine) -> None:
+    began = time.monotonic() - 5
+    request = Request("marked_object", {"image": np.ones(9, np.uint8)}, {}, 4, began)
+    with closing(open_server(server.url)) as transport, pytest.raises(DeadlineError):
+        transport.infer(request)
+    assert engine.requests == []
 
 
 def test_a_port_of_another_protocol(photo: Any, engine: Engine) -> None:

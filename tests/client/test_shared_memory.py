@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from markcut_client import Client, ParameterError, TransportError
+from markcut_client import Client, InferenceError, ParameterError, TransportError
 from markcut_client.transports.messages import Failure, Infer, Register, Unregister
 from markcut_client.transports.shared_memory import Segments
 from tests.client.fake_server import Engine, Refused
@@ -110,6 +112,44 @@ def test_segments_of_failed_requests_are_not_used_again(
         assert list(engine.regions) == names[1:]  # the first was given back to the server
 
 
+def test_what_a_server_still_reads_is_given_back_later(
+    server: Any, engine: Engine, pictures: list[Path]
+) -> None:
+    mapped: list[Any] = []
+
+    def before(number: int) -> None:
+        if number == 1:
+            mapped.extend(engine.regions.values())
+            engine.reading.update(engine.regions)
+            assert mapped[0].any()
+            raise Refused("INTERNAL", "no memory")
+
+    engine.before = before
+    with Client(server.url, shared_memory="on") as client:
+        with pytest.raises(InferenceError):
+            client.extract(pictures[0])
+        assert not mapped[0].any()  # the memory itself is the system's again
+        client.extract(pictures[1])
+        assert len(engine.regions) == 2
+        engine.reading.clear()
+        client.extract(pictures[2])
+        assert len(engine.regions) == 1
+        engine.reading.update(engine.regions)
+    assert len(engine.regions) == 1  # it does not let go, and nobody waits for that
+    assert not next(iter(engine.regions.values())).any()
+
+
+def test_a_client_that_nobody_closed_gives_its_memory_back() -> None:
+    segments = Segments(enabled=True)
+    with segments.create(5) as segment:
+        there = np.memmap(f"/dev/shm{segment.region.key}", np.uint8, "r")
+        segment.fill(np.ones(5, np.uint8))
+    assert there[:5].all()
+    del segments, segment
+    gc.collect()
+    assert not there.any()
+
+
 def test_no_memory_for_it(
     server: Any, engine: Engine, photo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,8 +170,6 @@ def test_only_on_this_host() -> None:
 
 
 def test_a_cancelled_registration_leaves_nothing() -> None:
-    import numpy as np
-
     from markcut_client import Request, ServerOptions
     from markcut_client.transports.address import Address
     from markcut_client.transports.exchange import Exchange
@@ -167,7 +205,8 @@ def test_sizes_grow_in_powers_of_two() -> None:
     small = segments.take(5)
     assert small is not None
     assert small.region.size == 1 << 20
-    assert len(segments.close()) == 1
+    segments.close()
+    assert len(segments.to_forget()) == 1
     segments.give_back(small)  # after the end: it is let go
     assert segments.count == 0
     assert not isinstance(segments.take(1), Failure)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -371,6 +373,35 @@ def test_closing_closes_the_runners(
     assert all(runner.closed for runner in runners.values())
     with pytest.raises(RunnerError, match="closed"):
         pipeline.infer({IMAGE: photo})
+
+
+def test_closing_waits_for_requests_under_way(
+    pipeline: Pipeline, runners: dict[str, FakeRunner], photo: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    looking, go_on = threading.Event(), threading.Event()
+    runner = runners[YOLO11_SEG.name]
+    infer = runner.infer
+
+    def slow(feeds: Mapping[str, NDArray[Any]]) -> Arrays:
+        looking.set()
+        assert go_on.wait(10)
+        return infer(feeds)
+
+    monkeypatch.setattr(runner, "infer", slow)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(pipeline.infer, {IMAGE: photo})
+        assert looking.wait(10)
+        closed = pool.submit(pipeline.close)
+        while not pipeline._closed:
+            time.sleep(0.01)
+        assert not any(one.closed for one in runners.values())
+        with pytest.raises(RunnerError, match="closed"):
+            pipeline.infer({IMAGE: photo})
+        go_on.set()
+        check_contract(asked.result(), 0)
+        closed.result()
+    assert all(one.closed for one in runners.values())
 
 
 def test_a_bundle_on_disk_opens_and_answers(

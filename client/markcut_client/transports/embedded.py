@@ -50,7 +50,8 @@ class EmbeddedTransport(Transport):
 
     def infer(self, request: Request) -> Mapping[str, Array]:
         """As :meth:`Transport.infer`; the engine cannot be interrupted, so it takes no timeout."""
-        if self._pipeline is None:
+        engine = self._pipeline
+        if engine is None:
             raise TransportError("embedded: it is closed; open a new client")
         if request.timeout is not None:
             raise ParameterError(
@@ -58,10 +59,10 @@ class EmbeddedTransport(Transport):
                 "a server"
             )
         prompted = request.model == PROMPTED_OBJECT.name
-        ask = self._pipeline.prompt if prompted else self._pipeline.infer
+        ask = engine.prompt if prompted else engine.infer
         inputs = request.inputs
         if lacks_size(inputs):
-            inputs = with_size(inputs, (self._pipeline.manifest.sizes["S"] // 4,) * 2)
+            inputs = with_size(inputs, (engine.manifest.sizes["S"] // 4,) * 2)
         try:
             outputs: Mapping[str, Array] = ask(inputs, request.parameters)
         except self._errors.InvalidInput as error:
@@ -73,9 +74,9 @@ class EmbeddedTransport(Transport):
 
     def close(self) -> None:
         """As :meth:`Transport.close`."""
-        if self._pipeline is not None:
-            self._pipeline.close()
-            self._pipeline = None
+        engine, self._pipeline = self._pipeline, None
+        if engine is not None:
+            engine.close()
 
 
 def import_engine(module: str) -> Any:

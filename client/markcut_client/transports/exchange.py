@@ -7,6 +7,7 @@ event loop or a test. So everything that is not a socket is written once.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -37,6 +38,7 @@ from markcut_client.transports.statuses import (
     sentence,
     was_judged,
     was_out_of_reach,
+    was_reached,
 )
 from markcut_client.wire import Array
 
@@ -45,6 +47,8 @@ DEFAULT_TIMEOUT = 60.0
 
 _REGISTER_TIMEOUT = 2.0
 _FAREWELL_TIMEOUT = 1.0
+_FAREWELLS_TIMEOUT = 5.0  # all of them, when a transport is closed
+_FORGET_AT_ONCE = 4  # what one request may wait for
 
 Result = TypeVar("Result")
 Steps = Generator[Step, Reply, Result]
@@ -59,9 +63,9 @@ class ServerReport:
 
 
 class _Deadline:
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, began: float) -> None:
         self.seconds = seconds
-        self._end = time.monotonic() + seconds
+        self._end = began + seconds
 
     @property
     def left(self) -> float:
@@ -96,8 +100,11 @@ class Exchange:
     def infer(self, request: Request) -> Steps[Mapping[str, Array]]:
         """Ask until there is an answer, no time, or no hope."""
         seconds = DEFAULT_TIMEOUT if request.timeout is None else request.timeout
-        deadline = _Deadline(seconds)
+        deadline = _Deadline(seconds, request.began)
         attempts = Attempts(self._budget)
+        if not deadline.left:  # it waited too long for its turn
+            late = Failure("DEADLINE_EXCEEDED", "")
+            raise error_of(late, self.address, timeout=seconds)
         inputs = yield from self._complete(request, deadline)
         image = inputs[wire.IMAGE.name]
         may_share = True
@@ -110,7 +117,9 @@ class Exchange:
             if segment is not None and is_about_shared_memory(reply):
                 may_share = False  # the server was restarted, say: it no longer knows the region
                 continue
-            delay = attempts.delay(deadline.left) if may_pass(reply) else None
+            delay = None
+            if may_pass(reply):
+                delay = attempts.delay(deadline.left, reached=was_reached(reply))
             if delay is None:
                 self._plane = None  # another bundle may be there next time
                 raise error_of(reply, self.address, timeout=seconds)
@@ -152,8 +161,7 @@ class Exchange:
         if not (self._segments.usable and pays):
             self._insist()
             return None
-        for name in self._segments.to_forget():
-            yield Send(Unregister(name), min(_FAREWELL_TIMEOUT, deadline.left))
+        yield from self._forget(self._segments.to_forget(_FORGET_AT_ONCE), deadline)
         segment = self._segments.take(image.nbytes)
         if segment is None:
             segment = yield from self._create(image.nbytes, deadline)
@@ -162,6 +170,21 @@ class Exchange:
             return None
         segment.fill(image)
         return segment
+
+    def _forget(self, names: list[str], deadline: _Deadline) -> Steps[None]:
+        """Have the server unmap what nobody needs; what it still reads is kept for later."""
+        waiting, kept = deque(names), []
+        try:
+            while waiting:
+                timeout = min(_FAREWELL_TIMEOUT, deadline.left)
+                reply = yield Send(Unregister(waiting[0]), timeout)
+                if isinstance(reply, Failure):
+                    if was_out_of_reach(reply):
+                        return
+                    kept.append(waiting[0])
+                waiting.popleft()
+        finally:  # a cancelled request ends here as well
+            self._segments.keep_for_later([*waiting, *kept])
 
     def _insist(self) -> None:
         """Raise where the caller wants shared memory and nothing else."""
@@ -192,7 +215,7 @@ class Exchange:
 
     def describe(self, models: tuple[str, ...], timeout: float) -> Steps[ServerReport]:
         """Ask the server about itself and ``models``; raises as :meth:`infer` does."""
-        deadline = _Deadline(timeout)
+        deadline = _Deadline(timeout, time.monotonic())
         server = yield from self._describe("", deadline)
         described = {}
         for model in models:
@@ -212,10 +235,9 @@ class Exchange:
 
     def farewell(self) -> Steps[None]:
         """Let the server forget what it maps for this transport, if it still listens."""
-        for name in self._segments.close():
-            reply = yield Send(Unregister(name), _FAREWELL_TIMEOUT)
-            if isinstance(reply, Failure) and was_out_of_reach(reply):
-                return
+        self._segments.close()
+        names = self._segments.to_forget()
+        yield from self._forget(names, _Deadline(_FAREWELLS_TIMEOUT, time.monotonic()))
 
 
 def run(steps: Steps[Result], send: Callable[[Send], Reply]) -> Result:

@@ -1,7 +1,9 @@
 """Pictures in memory that a server on the same host can see.
 
 A segment loses its name as soon as the server has mapped it (or refused to), so nothing is left
-in /dev/shm however this process ends. The server keeps its mapping until it is told to forget it.
+in /dev/shm however this process ends. The server keeps its mapping until it is told to forget it,
+which it does not do while it reads. So the memory itself is given back here, as soon as the
+segment is of no more use, or at the end of this process: whoever still maps it sees zeros.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import mmap
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -34,6 +37,12 @@ class Segment:
         """Copy ``data``, uint8 (length,), to its beginning."""
         self.memory[: data.nbytes] = data.data
 
+    def let_go(self) -> None:
+        """Give the memory back to the system, whoever maps it."""
+        with contextlib.suppress(OSError):  # one that cannot do that
+            self.memory.madvise(mmap.MADV_REMOVE)
+        self.memory.close()
+
 
 class Segments:
     """The segments of one transport; safe between threads.
@@ -44,9 +53,10 @@ class Segments:
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled and os.path.isdir(_FOLDER)
         self._lock = threading.Lock()
+        self._held: set[Segment] = set()  # all that this process maps
+        weakref.finalize(self, _let_go, self._held, os.getpid())
         self._free: list[Segment] = []
         self._forget: list[str] = []  # names that the server still maps, and need not
-        self._count = 0
         self._closed = False
         self.refusal = "" if self._enabled or not enabled else f"this system has no {_FOLDER}"
 
@@ -58,7 +68,7 @@ class Segments:
     @property
     def count(self) -> int:
         """Segments that the server maps now, as far as is known here."""
-        return self._count
+        return len(self._held)
 
     def refuse(self, reason: str) -> None:
         """Shared memory is out of use from now on."""
@@ -91,9 +101,10 @@ class Segments:
                 memory = mmap.mmap(descriptor, size)
             finally:
                 os.close(descriptor)
+            segment = Segment(Region(name, f"/{name}", size), memory)
             with self._lock:
-                self._count += 1
-            yield Segment(Region(name, f"/{name}", size), memory)
+                self._held.add(segment)
+            yield segment
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -109,21 +120,32 @@ class Segments:
     def retire(self, segment: Segment) -> None:
         """The segment is not to be used again; the server shall forget it when there is time."""
         with self._lock:
-            self._count -= 1
+            self._held.discard(segment)
             self._forget.append(segment.region.name)
-        segment.memory.close()
+        segment.let_go()
 
-    def to_forget(self) -> list[str]:
-        """Names that the server maps in vain; they are handed out once."""
+    def to_forget(self, most: int | None = None) -> list[str]:
+        """Names that the server maps in vain, ``most`` of them; the caller has them then."""
         with self._lock:
-            names, self._forget = self._forget, []
+            names = self._forget[:most]
+            del self._forget[: len(names)]
             return names
 
-    def close(self) -> list[str]:
-        """No more segments; the names of those that the server maps."""
+    def keep_for_later(self, names: list[str]) -> None:
+        """The server could not forget ``names`` now."""
+        with self._lock:
+            self._forget.extend(names)
+
+    def close(self) -> None:
+        """No more segments; those in use are let go as they come back."""
         with self._lock:
             self._closed = True
             free, self._free = self._free, []
         for segment in free:
             self.retire(segment)
-        return self.to_forget()
+
+
+def _let_go(segments: set[Segment], process: int) -> None:
+    if os.getpid() == process:  # and no fork of it, to which they do not belong
+        for segment in segments:
+            segment.let_go()

@@ -37,6 +37,7 @@ _FIELD = re.compile(r"([a-z_]+): ")
 _OVERLOAD = re.compile(r"queue|timeout expired|overload|too many requests", re.IGNORECASE)
 _NOT_THERE = re.compile(r"has no available versions")  # not yet, or no longer
 _SHAPE = re.compile(r"unexpected shape for input '(\w+)'.*?(Expected .+?)\.?$")
+_UNREACHED = re.compile(r"failed to connect|connection refused", re.IGNORECASE)
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed")
 _TOO_LARGE = re.compile(r"larger than max|too large|exceeds maximum .*size", re.IGNORECASE)
 
@@ -53,6 +54,11 @@ def may_pass(failure: Failure) -> bool:
 def was_out_of_reach(failure: Failure) -> bool:
     """Whether the failure says nothing about the request: no server, or no time."""
     return failure.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+
+
+def was_reached(failure: Failure) -> bool:
+    """Whether somebody was there for the request, and may have looked at it."""
+    return failure.status != "UNAVAILABLE" or not _UNREACHED.search(failure.text)
 
 
 def was_judged(failure: Failure) -> bool:

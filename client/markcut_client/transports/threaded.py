@@ -33,7 +33,7 @@ class ThreadedTransport(AsyncTransport):
             raise
 
     async def close(self) -> None:
-        """As :meth:`Transport.close`; requests under way end first."""
+        """As :meth:`Transport.close`; the embedded engine ends what it is at first."""
         self._closed = True
         await asyncio.to_thread(self._transport.close)
         self._pool.shutdown(wait=False)
