@@ -11,6 +11,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from serving.server import HOST, Ports, TritonServer, check_ports
 from serving.supervisor import supervise
 
 _STARTING_S = 120
+_LONGEST_PROBE_S = 86400
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     ports = Ports(http=options.http_port, grpc=options.grpc_port, metrics=options.metrics_port)
     state = options.state / str(ports.http)
+    if len({ports.http, ports.grpc, ports.metrics}) < 3:
+        got = f"{ports.http}, {ports.grpc} and {ports.metrics}"
+        print(f"serving: --http-port, --grpc-port, --metrics-port: got {got}, expected three "
+              "different ones", file=sys.stderr)  # fmt: skip
+        return 2
     try:
         check_ports(ports)  # before a running server's repository and log are written anew
     except ServingError as error:
@@ -97,9 +104,21 @@ def _check_precision(options: argparse.Namespace) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) < 1 << 16:
         raise argparse.ArgumentTypeError(f"got {text!r:.40}, expected a port, 1 to 65535")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_PROBE_S:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r:.40}, expected seconds, above 0 and at most {_LONGEST_PROBE_S}"
+        )
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the networks' arithmetic (default: auto, as the bundle's graphs are typed)",
     )  # fmt: skip
     parser.add_argument(
-        "--probe-seconds", type=float, default=30,
+        "--probe-seconds", type=_seconds, default=30,
         help="how often one real inference proves that the server answers (default: 30)",
     )  # fmt: skip
     parser.add_argument(

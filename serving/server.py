@@ -134,17 +134,18 @@ class TritonServer:
         end = time.monotonic() + seconds
         try:
             for name in ENSEMBLES:
-                self._ask(f"/v2/repository/models/{name}/unload")
+                self._ask(f"/v2/repository/models/{name}/unload", end)
             while time.monotonic() < end:
-                states = {model["name"]: model.get("state") for model in self._ask(_INDEX)}
+                states = {model["name"]: model.get("state") for model in self._ask(_INDEX, end)}
                 if all(states.get(name) in (None, "UNAVAILABLE") for name in ENSEMBLES):
                     return
                 time.sleep(0.1)
         except (OSError, http.client.HTTPException, ValueError):
             return  # it does not answer any more: there is nothing to wait for
 
-    def _ask(self, path: str) -> Any:
-        connection = http.client.HTTPConnection(HOST, self._ports.http, timeout=DRAIN_S)
+    def _ask(self, path: str, end: float) -> Any:
+        timeout = max(end - time.monotonic(), 0.1)
+        connection = http.client.HTTPConnection(HOST, self._ports.http, timeout=timeout)
         try:
             connection.request("POST", path, body=b"{}", headers={_SECRET: self._secret})
             return json.loads(connection.getresponse().read() or b"null")

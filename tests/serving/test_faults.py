@@ -149,6 +149,9 @@ def test_it_ends_with_the_supervisor_whatever_ends_that(
     [
         (["--bundle", "nowhere"], "nowhere: got nothing, expected a bundle's folder"),
         (["--threads", "-1"], "--threads: got -1"),
+        (["--http-port", "8001"], "got 8001, 8001 and 8002, expected three different ones"),
+        (["--http-port", "0"], "got '0', expected a port, 1 to 65535"),
+        (["--probe-seconds", "nan"], "got 'nan', expected seconds, above 0"),
         (["--runtime", "onnxruntime", "--precision", "bf16"], "precision: got 'bf16'"),
     ],
 )
