@@ -11,7 +11,7 @@ import numpy as np
 
 from markcut.errors import InvalidInput
 
-__all__ = ["MAX_MARKS", "MAX_POINTS", "Parameters", "parse_parameters"]
+__all__ = ["MAX_MARKS", "MAX_POINTS", "Parameters", "parse_parameters", "unknown_parameter"]
 
 MAX_MARKS = 32
 """The most marks that one picture may be answered with: YOLO's own limit."""
@@ -19,6 +19,7 @@ MAX_MARKS = 32
 MAX_POINTS = 6
 """The most foreground points of one prompt: what SAM2 is trained with."""
 
+_LONGEST_NAME = 40  # characters of a name that a message can begin with
 _MAX_SEED = 2**63 - 1
 _DEFAULT_MARKS = 16
 _DEFAULT_POINTS = 3
@@ -53,9 +54,7 @@ def parse_parameters(
     """
     for name in given:
         if name not in _NAMES:
-            raise InvalidInput(
-                str(name), f"got an unknown parameter, expected some of {', '.join(_NAMES)}"
-            )
+            raise unknown_parameter(name, f"expected some of {', '.join(_NAMES)}")
     threshold = _number(given, "mark_threshold", defaults["mark_threshold"])
     marks = int(defaults.get("max_marks", _DEFAULT_MARKS))
     points = int(defaults.get("points_per_mark", _DEFAULT_POINTS))
@@ -66,6 +65,13 @@ def parse_parameters(
         points_per_mark=_integer(given, "points_per_mark", points, low=1, high=MAX_POINTS),
         prompt=_prompt(given, prompts),
     )
+
+
+def unknown_parameter(name: str, wanted: str) -> InvalidInput:
+    """The error of a parameter that nobody knows, whose name may be anything."""
+    if name.isidentifier() and len(name) <= _LONGEST_NAME:
+        return InvalidInput(name, f"got an unknown parameter, {wanted}")
+    return InvalidInput("parameters", f"got one named {_show(name)}, {wanted}")
 
 
 def _integer(given: Mapping[str, object], name: str, default: int, *, low: int, high: int) -> int:

@@ -20,6 +20,7 @@ from markcut.errors import InvalidInput
 from markcut.geometry import Picture, stretch
 from markcut.images import decode
 from markcut.mask_shape import to_picture
+from markcut.parameters import unknown_parameter
 from markcut.point_sampler import BOX_END, BOX_START, FOREGROUND, PADDING, Prompts, decoder_feeds
 from markcut.runners.base import describe
 
@@ -65,7 +66,7 @@ class ObjectPrompts:
 def check_parameters(parameters: Mapping[str, object]) -> None:
     """Raise InvalidInput for any: nothing about a given prompt is left to choose."""
     for name in parameters:
-        raise InvalidInput(str(name), "got an unknown parameter, expected none for given prompts")
+        raise unknown_parameter(name, "expected none for given prompts")
 
 
 def preprocess(inputs: Arrays, side: int, clock: Clock) -> tuple[Array, tuple[int, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ _FOREIGN = frozenset(
 )  # fmt: skip
 _WHOLE = ("seed", "max_marks", "points_per_mark")
 _FRACTIONS = ("mark_threshold",)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")  # as JSON spells numbers, or nearly so
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 class Refused(Exception):
@@ -151,14 +154,11 @@ def wire_parameters(text: str) -> dict[str, object]:
     """
     given: dict[str, object] = json.loads(text) if text else {}
     kept = {name: value for name, value in given.items() if name not in _FOREIGN}
-    for names, number in ((_WHOLE, int), (_FRACTIONS, float)):
+    for names, number, spelling in ((_WHOLE, int, _INTEGER), (_FRACTIONS, float, _DECIMAL)):
         for name in names:
             value = kept.get(name)
-            if isinstance(value, str):
-                try:
-                    kept[name] = number(value)
-                except ValueError:
-                    continue  # refused with the others that are no numbers
+            if isinstance(value, str) and spelling.fullmatch(value):
+                kept[name] = number(value)  # others are refused with all that are no numbers
     return kept
 
 

@@ -313,6 +313,8 @@ def test_features_go_from_encoder_to_decoder_as_they_are(
         ({"seed": None}, "seed", "got None"),
         ({"prompt": "x"}, "prompt", "expected one of the bundle's: 'annotated', 'a drawn circle'"),
         ({"prompt": 3}, "prompt", "got 3"),
+        ({"a\nb": 1}, "parameters", r"got one named 'a\nb' (str), expected some of seed"),
+        ({"": 1}, "parameters", "got one named ''"),
         ({"sede": 1}, "sede", "unknown parameter, expected some of seed, max_marks"),
     ],
 )

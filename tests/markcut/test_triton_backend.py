@@ -226,6 +226,12 @@ def test_a_bug_is_internal_and_its_traceback_stays_in_the_log(bundle: Path) -> N
         ("", {}),
         ('{"seed": "12", "mark_threshold": "0.1"}', {"seed": 12, "mark_threshold": 0.1}),
         ('{"mark_threshold": 0.3333333333333333}', {"mark_threshold": 1 / 3}),
+        ('{"mark_threshold": ".5", "seed": "+7"}', {"mark_threshold": 0.5, "seed": 7}),
+        ('{"seed": "1_0", "max_marks": " 3 "}', {"seed": "1_0", "max_marks": " 3 "}),
+        (
+            '{"seed": "\u0663", "mark_threshold": "nan"}',
+            {"seed": "\u0663", "mark_threshold": "nan"},
+        ),
         ('{"seed": "many", "prompt": "7"}', {"seed": "many", "prompt": "7"}),
         ('{"sequence_id": 5, "priority": 1, "typo": 1}', {"typo": 1}),
     ],
