@@ -90,7 +90,7 @@ class Reporter:
         self._append(entry)
         if self._bar is None:
             self._say(
-                f"{self._elapsed_s / 60:6.1f}/{self._total_s / 60:.0f} min  step {self._step}  "
+                f"{self._elapsed_s / 60:6.1f}/{self._total_s / 60:.3g} min  step {self._step}  "
                 f"{entry['step_s']:.2f} s/step  lr {learning_rate:.2g}  {self._figures()}"
             )
         self._sums.clear()

@@ -174,7 +174,9 @@ def test_pairs_of_picture_and_mask(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no pair below"):
         read_pairs(tmp_path)
     Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "a.jpg")
-    with pytest.raises(TrainingError, match=r"a.jpg: no mask beside it, expected a.png"):
+    with pytest.raises(
+        TrainingError, match=r"a.jpg: no mask beside it, expected a.mask.png or a.png"
+    ):
         read_pairs(tmp_path)
     Image.new("L", (40, 31)).save(tmp_path / "a.png")
     with pytest.raises(TrainingError, match="height, width"):
@@ -182,5 +184,11 @@ def test_pairs_of_picture_and_mask(tmp_path: Path) -> None:
     mask = np.zeros((30, 40), np.uint8)
     mask[10:20, 5:9] = 255
     Image.fromarray(mask).save(tmp_path / "a.png")
+    (whole,) = PairPlates(tuple(read_pairs(tmp_path)))(0)
+    assert whole.marks[0].box == (5, 10, 9, 20)
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / name).unlink()
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "a.png")
+    Image.fromarray(mask // 255).save(tmp_path / "a.mask.png")  # ink is 1 here
     (whole,) = PairPlates(tuple(read_pairs(tmp_path)))(0)
     assert whole.marks[0].box == (5, 10, 9, 20)

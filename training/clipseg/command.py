@@ -18,9 +18,9 @@ model.safetensors (16 bit), preprocessor_config.json and, but for --no-tokenizer
 
 Without --data it learns from generated scenes, for the texts "annotated", "a drawn mark" (every
 mark) and "a drawn circle", "... arrow", "... tick", "... cross", "... dot", "... line", "a scrawl".
---data DIR takes your pictures instead: NAME.jpg (or .jpeg, .webp, .bmp) with NAME.png beside it,
-an ink mask of the same size, white where something is drawn. Kinds are not told, so only the first
-two texts are trained: start from --weights of a folder that knows them all.
+--data DIR takes your pictures instead: NAME.jpg (or .jpeg, .png, .webp, .bmp) with NAME.mask.png
+beside it (or NAME.png), an ink mask of the same size, white where something is drawn. Kinds are not
+told, so only the first two texts are trained: start from --weights of a folder that knows them all.
 
 Example: python -m training clipseg --data my_pictures --weights checkpoints/demo/clipseg
   --out runs/mine --minutes 20

@@ -14,7 +14,7 @@ from training.clipseg.evaluation import Marked, marked
 from training.clipseg.views import HeatView, collate, random_view
 from training.errors import TrainingError
 from training.feed import MOST_SAMPLES, Recipe
-from training.folder_pictures import picture_paths, picture_size, read_picture
+from training.folder_pictures import mask_path, picture_paths, picture_size, read_picture
 from training.plates import Plate, mark_from_mask, plates_of, reduced
 from training.scenes import generate
 from training.scenes.photos import PhotoPool
@@ -51,7 +51,9 @@ class PairPlates:
 
 
 def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Pairs ``NAME.jpg`` (or another picture) and ``NAME.png`` (its ink mask) below ``folder``.
+    """Pairs of a picture ``NAME.jpg`` (or another) and its ink mask below ``folder``.
+
+    The mask is ``NAME.mask.png`` or, where the picture is no PNG itself, ``NAME.png``.
 
     Raises TrainingError where a picture has no mask or one of another size, or there is no pair.
     """
@@ -59,13 +61,15 @@ def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
         raise TrainingError(f"--data: {folder} is no folder")
     pairs = []
     for path in picture_paths(folder):
-        if path.suffix.lower() == ".png":
-            continue
-        mask = path.with_suffix(".png")
+        mask = mask_path(path)
+        if not mask.is_file():
+            if path.suffix.lower() == ".png":
+                continue  # a mask itself, or no part of this
+            mask = path.with_suffix(".png")
         if not mask.is_file():
             raise TrainingError(
-                f"{path}: no mask beside it, expected {mask.name}: white where something is "
-                "drawn, black elsewhere"
+                f"{path}: no mask beside it, expected {mask_path(path).name} or {mask.name}: white "
+                "where something is drawn, black elsewhere"
             )
         sizes = picture_size(path), picture_size(mask)
         if sizes[0] != sizes[1]:
@@ -75,7 +79,7 @@ def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
         pairs.append((path, mask))
     if not pairs:
         raise TrainingError(
-            f"--data: no pair below {folder}; expected NAME.jpg with its ink mask NAME.png"
+            f"--data: no pair below {folder}; expected NAME.jpg with its ink mask NAME.mask.png"
         )
     return pairs
 
@@ -83,9 +87,11 @@ def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
 def _read_mask(path: Path) -> Mask:
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            return np.asarray(image.convert("L")) > 127
+            grey = np.asarray(image.convert("L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainingError(f"{path}: cannot be read ({error}); expected a PNG mask") from error
+    # programs write ink as 255 or as 1, and grey where its edge is smooth
+    return grey > (127 if grey.max() > 127 else 0)
 
 
 @dataclass(frozen=True)
