@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -98,6 +99,11 @@ def _check_family(layers: nn.Sequential, path: Path) -> None:
         )
 
 
+def kind_of(name: str) -> int:
+    """The kind, as an index into :data:`KINDS`, of a class called ``name``; ValueError for none."""
+    return KINDS.index(name.strip().lower())
+
+
 def _kinds(model: Any, path: Path) -> list[int]:
     """The kind that each class of ``model`` stands for, as an index into :data:`KINDS`."""
     names = getattr(model, "names", None)
@@ -107,14 +113,17 @@ def _kinds(model: Any, path: Path) -> list[int]:
         names = {}
     by_class = {str(key): str(name) for key, name in names.items()}
     classes = [by_class.get(str(index)) for index in range(model.model[-1].nc)]
-    kinds = [KINDS.index(name) for name in classes if name in KINDS]
+    kinds = []
+    for name in classes:
+        with suppress(ValueError):
+            kinds.append(kind_of(name or ""))
     if len(by_class) == len(classes) == len(kinds) == len(set(kinds)) and kinds:
         return kinds
     shown = ", ".join(list(by_class.values())[:8]) + (", ..." if len(by_class) > 8 else "")
     raise ExportError(
         f"--yolo: {path} knows the classes {shown or 'of no name'}, expected {', '.join(KINDS)} "
-        f"or some of them, each once, for its {len(classes)} outputs; train one with: "
-        "python -m training yolo"
+        f"or some of them, each once, for its {len(classes)} outputs; give its model.names those "
+        "names, or train one with: python -m training yolo"
     )
 
 

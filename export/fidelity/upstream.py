@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from export.errors import ExportError
 from export.fidelity.prompts import Prompt
 from export.graph import Arrays, Picture
-from markcut.contracts import CLIPSEG_SIDE, KINDS, SAM2_ENCODER, YOLO_SIDE, YOLO_TOP_K
+from export.yolo11_checkpoint import kind_of
+from markcut.contracts import CLIPSEG_SIDE, SAM2_ENCODER, YOLO_SIDE, YOLO_TOP_K
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -122,9 +123,7 @@ class UpstreamYolo:
             return []
         boxes = found.boxes
         return [
-            YoloSaid(
-                KINDS.index(found.names[int(kind)]), float(score), box.numpy(), mask.numpy() > 0
-            )
+            YoloSaid(kind_of(found.names[int(kind)]), float(score), box.numpy(), mask.numpy() > 0)
             for kind, score, box, mask in zip(
                 boxes.cls, boxes.conf, boxes.xyxy, found.masks.data, strict=True
             )

@@ -90,7 +90,7 @@ def test_a_few_kinds_are_all_that_is_ever_found(
         ({}, "of no name"),
         ({0: "arrow", "1": "circle"}, "arrow, circle"),
         (["arrow"] * len(KINDS), "arrow, arrow"),
-        ([kind.title() for kind in KINDS], "Arrow, Circle"),
+        ([f"a {kind}" for kind in KINDS], "a arrow, a circle"),
         ([*KINDS, "person"], "other, person"),
         ({index + 1: kind for index, kind in enumerate(KINDS)}, "arrow, circle"),
         (list(range(len(KINDS))), "0, 1, 2"),
@@ -101,6 +101,14 @@ def test_classes_that_are_no_kinds(demo: Any, tmp_path: Path, names: Any, shown:
     other.names = names
     with pytest.raises(ExportError, match=f"knows the classes .*{shown}.*, expected arrow, circle"):
         read_checkpoint(written(tmp_path, other))
+
+
+def test_case_and_blanks_make_no_other_kind(demo: Any, view: np.ndarray, tmp_path: Path) -> None:
+    wanted = answer(written(tmp_path, demo, "demo.pt"), view)
+    other = copy.deepcopy(demo)
+    other.names = {index: f" {kind.title()}" for index, kind in enumerate(KINDS)}
+    for name, values in answer(written(tmp_path, other), view).items():
+        np.testing.assert_array_equal(values, wanted[name])
 
 
 def test_a_fused_checkpoint_is_read(demo: Any, view: np.ndarray, tmp_path: Path) -> None:
