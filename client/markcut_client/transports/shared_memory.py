@@ -39,7 +39,7 @@ class Segment:
 
     def let_go(self) -> None:
         """Give the memory back to the system, whoever maps it."""
-        with contextlib.suppress(OSError):  # one that cannot do that
+        with contextlib.suppress(OSError, ValueError):  # no such system, or closed already
             self.memory.madvise(mmap.MADV_REMOVE)
         self.memory.close()
 
@@ -147,5 +147,5 @@ class Segments:
 
 def _let_go(segments: set[Segment], process: int) -> None:
     if os.getpid() == process:  # and no fork of it, to which they do not belong
-        for segment in segments:
+        for segment in tuple(segments):
             segment.let_go()
