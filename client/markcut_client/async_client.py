@@ -28,8 +28,8 @@ class AsyncClient:
             async for outcome in client.extract_many(paths, concurrency=8):
                 ...
 
-    Cancelling a task that waits cancels its request; gRPC tells the server. HTTP and the embedded
-    engine wait in threads of their own, where a request ends when it ends.
+    Cancelling a task that waits cancels its request; gRPC tells the server. The embedded engine
+    works in threads of its own, where a request ends when it ends.
     """
 
     def __init__(

@@ -157,6 +157,34 @@ def test_cancelling_reaches_the_server(grpc_server: Any, engine: Engine, photo: 
     asyncio.run(main())
 
 
+def test_cancelling_over_http_leaves_no_thread_waiting(
+    http_server: Any, engine: Engine, photo: Any
+) -> None:
+    go_on = threading.Event()
+
+    def hold_the_first(number: int) -> None:
+        if number == 1:
+            go_on.wait(60)
+
+    engine.before = hold_the_first
+
+    async def main() -> None:
+        async with AsyncClient(http_server.url) as client:
+            task = asyncio.create_task(client.extract(photo()))
+            await asyncio.to_thread(wait_until, lambda: len(engine.requests) == 1)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            pool = client._transport._pool  # type: ignore[attr-defined]
+            assert len(await client.extract(photo())) == 1
+            await asyncio.to_thread(pool.shutdown)  # waits for all of its threads
+
+    asyncio.run(main())
+    assert not go_on.is_set()
+    go_on.set()
+    assert len(engine.requests) == 2
+
+
 def test_leaving_many_early(grpc_server: Any, engine: Engine, photo: Any) -> None:
     go_on = threading.Event()
     pictures = [photo(f"{index}.png", size=(64 + index, 48)) for index in range(9)]

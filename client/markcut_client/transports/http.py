@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import re
 import socket
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from markcut_client.errors import TransportError
 from markcut_client.transports import http_codec
 from markcut_client.transports.address import Address, ServerOptions
-from markcut_client.transports.messages import MAX_ANSWER, Failure, Reply, Send
+from markcut_client.transports.base import Request
+from markcut_client.transports.messages import MAX_ANSWER, Failure, Infer, Reply, Send
 from markcut_client.transports.server import ServerTransport
 
 _CONNECTIONS = 64  # kept open; more are made when more threads ask at once
@@ -26,7 +30,8 @@ _CHUNK = 1 << 20
 class HttpTransport(ServerTransport):
     """Asks the server at ``address``; nothing is sent before the first request.
 
-    The protocol knows no cancelling: a request that nobody waits for runs on in the server.
+    The protocol knows no cancelling: a cancelled request loses its connection, and the server,
+    which need not notice, may finish it for nobody.
     """
 
     def __init__(self, address: Address, options: ServerOptions) -> None:
@@ -35,6 +40,9 @@ class HttpTransport(ServerTransport):
         super().__init__(address, options)
         options = options.checked(address)
         self._urllib3 = urllib3
+        self._lock = threading.Lock()
+        self._connections: dict[int, Any] = {}  # by the request that is under way on it
+        self._asking = threading.local()
         self._headers = dict(options.headers)
         self._pool = self._open(options)
 
@@ -53,10 +61,22 @@ class HttpTransport(ServerTransport):
             pool = kind(self.address.host, self.address.port, **arguments)
         except self._urllib3.exceptions.LocationParseError as error:
             raise TransportError(f"{self.address} is no address ({error})") from None
-        pool.ConnectionCls = type(
-            "PunctualConnection", (kind.ConnectionCls,), {"response_class": _PunctualResponse}
-        )
+        pool.ConnectionCls = _punctual(kind.ConnectionCls, self._takes)
         return pool
+
+    def _takes(self, connection: Any) -> None:
+        """This thread's request goes over ``connection``."""
+        with self._lock:
+            self._connections[self._asking.key] = connection
+
+    def cancel(self, request: Request) -> None:
+        """As :meth:`Transport.cancel`."""
+        super().cancel(request)
+        with self._lock:
+            sock = getattr(self._connections.get(id(request)), "sock", None)
+            if sock is not None:
+                with contextlib.suppress(OSError):  # it is over already
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def _send(self, step: Send) -> Reply:
         end = time.monotonic() + step.timeout
@@ -67,6 +87,8 @@ class HttpTransport(ServerTransport):
             headers["Content-Type"] = "application/octet-stream"
             headers[http_codec.HEADER_LENGTH] = str(asked.header_length)
         errors = self._urllib3.exceptions
+        message = step.message
+        self._asking.key = id(message.request if isinstance(message, Infer) else message)
         try:
             response = self._pool.urlopen(
                 asked.method,
@@ -87,12 +109,28 @@ class HttpTransport(ServerTransport):
             return Failure("UNAVAILABLE", f"TLS: {_reason(error)}")
         except (errors.HTTPError, OSError) as error:
             return Failure("UNAVAILABLE", _reason(error))
+        finally:
+            with self._lock:
+                self._connections.pop(self._asking.key, None)
         if isinstance(body, Failure):
             return body
         return http_codec.decode(step.message, response.status, response.headers, body)
 
     def _disconnect(self) -> None:
         self._pool.close()
+
+
+def _punctual(base: Any, takes: Callable[[Any], None]) -> type:
+    """The connections of a pool: ``takes`` is told which one a request goes over."""
+
+    class PunctualConnection(base):  # type: ignore[misc]
+        response_class = _PunctualResponse
+
+        def request(self, *arguments: Any, **options: Any) -> None:
+            takes(self)
+            super().request(*arguments, **options)
+
+    return PunctualConnection
 
 
 class _PunctualResponse(http.client.HTTPResponse):

@@ -39,7 +39,7 @@ class ServerTransport(Transport):
         return run(self._exchange.infer(request), self._send_unless_cancelled)
 
     def cancel(self, request: Request) -> None:
-        """As :meth:`Transport.cancel`: no further try, and over gRPC none that goes on."""
+        """As :meth:`Transport.cancel`: no further try, and none that goes on."""
         self._cancelled.add(request)
 
     def _send_unless_cancelled(self, step: Send) -> Reply:
