@@ -258,7 +258,9 @@ class _Counters:
     def __init__(self, pb_utils: Any) -> None:
         families = pb_utils.MetricFamily
         pictures = families(
-            name="markcut_pictures_total", description="Pictures answered", kind=families.COUNTER
+            name="markcut_pictures_total",
+            description="Pictures answered, probes too",
+            kind=families.COUNTER,
         )
         marks = families(
             name="markcut_marks_total",
