@@ -21,9 +21,6 @@ from markcut.contracts import Tensor
 OPSET = 17
 """The oldest opset that keeps a layer norm one operation."""
 
-STORAGES = ("fp32", "fp16")
-"""How weights may be stored; arithmetic is fp32 with either."""
-
 # operations with control flow or shapes that depend on data: runtimes differ in them, or lack them
 _REFUSED = {
     *("If", "Loop", "Scan", "NonMaxSuppression", "NonZero", "Compress", "Unique"),

@@ -1,7 +1,8 @@
 """Is a server ready? One real inference through the ensemble, over plain HTTP, tells.
 
 Triton's own readiness stays true when a step's process is dead. As a program it is the container's
-health check: ``python -m serving.probe http://127.0.0.1:8000``.
+health check: ``python -m serving.probe http://127.0.0.1:8000``. A server that has too much to do
+is well: who restarts it makes that worse.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import functools
 import http.client
 import io
 import json
+import re
 import sys
 from urllib.parse import urlsplit
 
@@ -18,8 +20,8 @@ from PIL import Image, ImageDraw
 from markcut.contracts import MARKED_OBJECT
 
 _SIZE = (240, 320)
-_BUSY = (429, 503, 504)
-_BUSY_WORDS = ("queue", "timeout", "timed out", "unavailable")
+_BUSY = (429, 504)
+_QUEUED = re.compile(r"maximum queue size|timeout expired|timed out", re.IGNORECASE)
 
 
 class ProbeError(Exception):
@@ -52,7 +54,7 @@ def probe(host: str, port: int, *, timeout: float) -> bool:
     finally:
         connection.close()
     if response.status != 200:
-        if response.status in _BUSY or any(word in text.lower() for word in _BUSY_WORDS):
+        if response.status in _BUSY or _QUEUED.search(text):
             return False
         raise ProbeError(f"{host}:{port} answered {response.status}: {text[:300]}")
     try:
@@ -90,10 +92,11 @@ def _request() -> tuple[bytes, bytes]:
 
 
 def main() -> int:
-    """Probe the server whose URL is the only argument; exit status 0 ready, 1 not."""
+    """Probe the server whose URL is the only argument; exit status 0 for ready or busy, 1 not."""
     url = urlsplit(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000")
     try:
-        probe(url.hostname or "127.0.0.1", url.port or 8000, timeout=20)
+        if not probe(url.hostname or "127.0.0.1", url.port or 8000, timeout=20):
+            print(f"{url.netloc} has too much to do")
     except ProbeError as error:
         print(error, file=sys.stderr)
         return 1

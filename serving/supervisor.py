@@ -20,6 +20,7 @@ from serving.server import HOST, TritonServer
 
 _LOOK_S = 0.5  # between two looks at the processes
 _ANSWER_S = 60.0  # a probe may wait behind other people's requests
+_BUSY_S = 300.0  # of no room for a single probe: then it is no crowd but something stuck
 _HOPELESS = 3  # starts in a row that led to no answer
 _LASTING_S = 60.0  # a run that ends sooner makes the next one wait
 _LONGEST_PAUSE_S = 30.0
@@ -89,6 +90,7 @@ class _Asking:
     def __init__(self, port: int) -> None:
         self._port = port
         self._thread: threading.Thread | None = None
+        self._answered = time.monotonic()
         self.fault: str | None = None
 
     def ask(self) -> bool:
@@ -101,9 +103,15 @@ class _Asking:
 
     def _probe(self) -> None:
         try:
-            probe(HOST, self._port, timeout=_ANSWER_S)
+            answered = probe(HOST, self._port, timeout=_ANSWER_S)
         except ProbeError as error:
             self.fault = str(error)
+            return
+        now = time.monotonic()
+        if answered:
+            self._answered = now
+        elif now - self._answered > _BUSY_S:
+            self.fault = f"no probe found room for {_BUSY_S:.0f} s"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The client for event loops: the same calls as :class:`Client`, waited for without a thread."""
+"""The client for event loops: the same calls as :class:`Client`; over gRPC no thread waits."""
 
 from __future__ import annotations
 

@@ -83,10 +83,10 @@ class Client:
 
         ``picture`` is a path, the bytes of an encoded JPEG, PNG, WebP or BMP, a PIL image or a
         uint8 array (h, w, 3), RGB. What is None the bundle decides: ``seed`` makes the point
-        sampler's random choices repeat (same seed, same answer), ``max_marks`` (1 or more) keeps
-        the best marks, ``mark_threshold`` (0..1) is the lowest confidence of a mark,
-        ``points_per_mark`` (1 or more) the number of prompts per mark, ``prompt`` one of the
-        bundle's texts for what a mark is.
+        sampler's random choices repeat (same seed, same answer), ``max_marks`` (1 to 32) keeps
+        the surest marks, ``mark_threshold`` (0..1) is the lowest confidence of a mark,
+        ``points_per_mark`` (1 to 6) the most foreground points of one prompt, ``prompt`` one of
+        the bundle's texts for what a mark is.
 
         Raises :class:`PictureError`, :class:`ParameterError`, :class:`InferenceError` (of a
         server also :class:`OverloadedError` and :class:`DeadlineError`), :class:`AnswerError` and

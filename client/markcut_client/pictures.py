@@ -140,9 +140,17 @@ def to_rgb(image: Image.Image) -> Pixels:
     """
     with _quiet():
         orientation = _orientation(image)
+    clear = image.info.get("transparency")
     if image.mode.startswith("I"):
-        image = Image.fromarray(_grey(image)).convert("RGB")
-    elif image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+        grey = _grey(image)
+        if isinstance(clear, int):
+            grey[np.asarray(image) == clear] = 255
+        image = Image.fromarray(grey).convert("RGB")
+        clear = None
+    elif image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # as of 16 bits
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    if image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or clear is not None:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", rgba.size, "white")
         image.paste(rgba, mask=rgba.getchannel("A"))

@@ -100,7 +100,7 @@ def find_marks(
     """
     height, width = picture.shape[:2]
     # where to look again must not depend on what is asked: a lower threshold adds marks, and
-    # changes none of those that a higher one finds
+    # moves none (their scores it may move a little, for weaker answers then agree with them)
     usual = defaults["mark_threshold"] * WEAK
     least = min(usual, asked.mark_threshold * WEAK)
     with clock.stage("marks"):

@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ class FeatureCache:
         self._lock = threading.Lock()
 
     @staticmethod
-    def key(picture: NDArray[Any]) -> bytes:
+    def key(picture: NDArray[np.uint8]) -> bytes:
         """What stands for one picture: its encoded bytes, or its pixels."""
         return hashlib.sha256(np.ascontiguousarray(picture).data).digest()
 

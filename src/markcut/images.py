@@ -12,7 +12,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -36,7 +36,8 @@ MAX_SIDE = 65_535
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _WANTED = "expected one encoded JPEG, PNG, WebP or BMP picture"
-_SCAN_LIMIT = 64  # encoders write 1 to about 12; each costs a pass over all pixels
+_SCANS, _MANY_PIXELS, _SCANS_OF_MANY = 64, 12_000_000, 16
+# encoders write 1 to about 12; each costs a pass over all pixels
 _ORIENTATION_TAG = 0x0112
 _STRIP = 512 << 10  # bytes that Pillow holds of a strip: stays in the cache and in the heap
 # OpenCV turns an array three times as fast as Pillow turns a picture
@@ -111,15 +112,20 @@ def decode(
     return picture
 
 
+def check_encoded(data: NDArray[Any]) -> NDArray[np.uint8]:
+    """``data`` itself; :class:`InvalidInput` where it is not uint8 (length,)."""
+    if data.dtype != np.uint8 or data.ndim != 1:
+        raise InvalidInput(
+            "image",
+            f"got an array {data.dtype} {data.shape}, expected uint8 (length,): the bytes of "
+            "one encoded picture; encode pixels as PNG first",
+        )
+    return data
+
+
 def _as_bytes(data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> bytes:
     if isinstance(data, np.ndarray):
-        if data.dtype != np.uint8 or data.ndim != 1:
-            raise InvalidInput(
-                "image",
-                f"got an array {data.dtype} {data.shape}, expected uint8 (length,): the bytes of "
-                "one encoded picture; encode pixels as PNG first",
-            )
-        data = data.tobytes()
+        data = check_encoded(data).tobytes()
     elif not isinstance(data, bytes | bytearray | memoryview):
         raise InvalidInput("image", f"got {type(data).__name__}, {_WANTED}; pass its bytes")
     if len(data) == 0:
@@ -153,6 +159,7 @@ def _check_scans(encoded: bytes, image: Image.Image) -> None:
     """Refuse a JPEG whose thousands of tiny scans, would take minutes to decode."""
     if image.format not in ("JPEG", "MPO"):
         return
+    most = _SCANS if image.width * image.height <= _MANY_PIXELS else _SCANS_OF_MANY
     scans = 0
     position = 2
     while found := _JPEG_MARKER.search(encoded, position):
@@ -162,10 +169,10 @@ def _check_scans(encoded: bytes, image: Image.Image) -> None:
         position = found.end()
         if marker == 0xDA:
             scans += 1
-            if scans > _SCAN_LIMIT:
+            if scans > most:
                 raise InvalidInput(
                     "image",
-                    f"got a JPEG of more than {_SCAN_LIMIT} scans, expected the usual 1 to 12; "
+                    f"got a JPEG of more than {most} scans, expected the usual 1 to 12; "
                     "save it again",
                 )
         elif marker not in (0x01, 0xD8):  # all others say how long they are
@@ -175,8 +182,15 @@ def _check_scans(encoded: bytes, image: Image.Image) -> None:
 def _as_rgb(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode.startswith("I"):  # grey of 16 bits: I;16, I;16B or, from older Pillows, I
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
+        grey = np.asarray(image)
+        eight = (grey >> 8).astype(np.uint8)
+        if isinstance(clear := image.info.get("transparency"), int):
+            eight[grey == clear] = 255
+        return Image.fromarray(eight).convert("RGB")
+    clear = image.info.get("transparency")
+    if mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # as of 16 bits
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    if mode in ("LA", "PA", "La", "RGBA", "RGBa") or clear is not None:
         rgba = image.convert("RGBA")
         over_white = Image.new("RGB", image.size, "white")
         over_white.paste(rgba, mask=rgba.getchannel("A"))

@@ -31,7 +31,7 @@ __all__ = [
 
 _ARROW, _LINE = KINDS.index("arrow"), KINDS.index("line")
 _PIECES = 4  # of a mark that no look shows whole
-_CANDIDATES = 3  # groups judged for every mark that is wanted
+_CANDIDATES, _FEWEST = 3, 48  # groups judged for every mark that is wanted; and at least
 _DOUBLE = 0.6  # part of one mark's ink that is another's too
 _PART = 0.15  # of its ink, up to which a mark may lie on another one's
 _INK = 0.5  # probability from which a cell is ink
@@ -102,7 +102,8 @@ def merge(
     groups = sorted(group_sightings(seen), key=lambda g: (-g.score, float(g.best.box[0])))
     judge = InkJudge(picture)
     marks: list[Mark] = []
-    for group in groups[: _CANDIDATES * max_marks]:
+    # few wanted are the first of many: which are sure is only known once they are judged
+    for group in groups[: max(_CANDIDATES * max_marks, _FEWEST)]:
         score, clues = group.score, None
         if weights is None and score < threshold:
             continue

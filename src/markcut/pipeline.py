@@ -180,8 +180,7 @@ class Pipeline:
 
     def _segment_prompted(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         clock = Clock()
-        image = inputs.get(MARKED_OBJECT.inputs[0].name)
-        key = FeatureCache.key(image) if isinstance(image, np.ndarray) else b""
+        key = FeatureCache.key(prompted.encoded(inputs))
         known: Mapping[str, Value] | None = self._features.get(key)
         side = self.manifest.sizes["S"]
         views: list[Array] = []

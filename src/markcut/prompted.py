@@ -18,7 +18,7 @@ from markcut.clock import Clock
 from markcut.contracts import PROMPTED_OBJECT, SAM2_DECODER, Tensor
 from markcut.errors import InvalidInput
 from markcut.geometry import Picture, stretch
-from markcut.images import decode
+from markcut.images import check_encoded, decode
 from markcut.mask_shape import to_picture
 from markcut.parameters import unknown_parameter
 from markcut.point_sampler import BOX_END, BOX_START, FOREGROUND, PADDING, Prompts, decoder_feeds
@@ -31,6 +31,7 @@ __all__ = [
     "answer",
     "check_parameters",
     "choose",
+    "encoded",
     "feeds",
     "parse_prompts",
     "preprocess",
@@ -69,12 +70,17 @@ def check_parameters(parameters: Mapping[str, object]) -> None:
         raise unknown_parameter(name, "expected none for given prompts")
 
 
-def preprocess(inputs: Arrays, side: int, clock: Clock) -> tuple[Array, tuple[int, int]]:
-    """SAM2's view (1, S, S, 3) of the picture among ``inputs``, and its height and width."""
+def encoded(inputs: Arrays) -> NDArray[np.uint8]:
+    """The encoded picture among ``inputs``, uint8 (length,); InvalidInput for another array."""
     if _IMAGE.name not in inputs:
         raise InvalidInput(_IMAGE.name, "got nothing, expected uint8 (length,): an encoded picture")
+    return check_encoded(inputs[_IMAGE.name])
+
+
+def preprocess(inputs: Arrays, side: int, clock: Clock) -> tuple[Array, tuple[int, int]]:
+    """SAM2's view (1, S, S, 3) of the picture among ``inputs``, and its height and width."""
     with clock.stage("decode"):
-        picture: Picture = decode(inputs[_IMAGE.name])
+        picture: Picture = decode(encoded(inputs))
     with clock.stage("preprocess"):
         return stretch(picture, side)[0][None], (picture.shape[0], picture.shape[1])
 

@@ -132,10 +132,10 @@ def test_waiting_for_a_thread_counts(
             asked = [client.extract(photo()) for _ in range(4)]
             return await asyncio.gather(*asked, return_exceptions=True)
 
-    first, second, *others = asyncio.run(main())
-    assert isinstance(first, Extraction)
-    assert {type(one) for one in (second, *others)} == {DeadlineError}
-    assert len(engine.requests) == 2
+    kinds = [type(one) for one in asyncio.run(main())]
+    assert kinds.count(Extraction) == 1
+    assert kinds.count(DeadlineError) == 3
+    assert len(engine.requests) == 2  # the others had no time left when it was their turn
 
 
 def test_cancelling_reaches_the_server(grpc_server: Any, engine: Engine, photo: Any) -> None:

@@ -14,7 +14,7 @@ from markcut_client.transports import tensors
 from markcut_client.transports.address import Address
 from markcut_client.transports.messages import Failure
 from markcut_client.transports.retries import MAX_RETRIES, PATIENCE, Attempts, RetryBudget
-from markcut_client.transports.statuses import error_of, may_pass, sentence
+from markcut_client.transports.statuses import error_of, may_pass, sentence, was_lost
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,21 @@ def test_a_server_that_answered_is_waited_for_when_it_cannot_be_reached(
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + PATIENCE + 1)
     assert [attempts.delay(60, reached=False) for _ in range(2)] == [0.2, None]
+
+
+def test_what_may_have_ended_a_server_is_asked_once_more() -> None:
+    attempts = Attempts(RetryBudget(), chance=lambda: 1.0)
+    assert attempts.delay(60, lost=True) == 0.1
+    assert attempts.delay(60) == 0.2
+    assert attempts.delay(60, lost=True) is None
+    for text in (
+        "Stream removed (Socket closed)",
+        "Remote end closed connection without response",
+        "[Errno 104] Connection reset by peer",
+        "IncompleteRead(1 bytes read, 99 more expected)",
+    ):
+        assert was_lost(Failure("UNAVAILABLE", text))
+    assert not was_lost(Failure("UNAVAILABLE", "Exceeds maximum queue size"))
 
 
 def test_the_budget_runs_out_and_comes_back() -> None:

@@ -9,12 +9,39 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
-from markcut_client import AnswerError, Client, ClientError, DeadlineError, TransportError
+from markcut_client import (
+    AnswerError,
+    Client,
+    ClientError,
+    DeadlineError,
+    Request,
+    TransportError,
+)
+from markcut_client.transports import http, open_server
 
 OK = b"HTTP/1.1 200 OK\r\n"
 Serve = Callable[..., str]
+
+
+def test_cancelling_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.ExitStack() as open_ones:
+        full = open_ones.enter_context(socket.socket())  # nobody accepts, and too many wait
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(3):
+            waiting = open_ones.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        monkeypatch.setattr(http, "_CONNECT_S", 1.0)
+        transport = open_server(f"http://127.0.0.1:{full.getsockname()[1]}")
+        open_ones.callback(transport.close)
+        request = Request("marked_object", {"image": np.ones(9, np.uint8)}, {}, 600)
+        threading.Timer(0.3, transport.cancel, [request]).start()
+        with pytest.raises(ClientError, match="cancelled"):
+            transport.infer(request)
 
 
 def read_request(connection: socket.socket) -> None:

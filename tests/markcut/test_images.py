@@ -15,6 +15,7 @@ from PIL import Image
 from markcut import images
 from markcut.errors import InvalidInput
 from markcut.images import decode
+from markcut_client.pictures import to_rgb
 
 PHOTO = np.zeros((40, 60, 3), np.uint8)
 PHOTO[:20, :30] = 220, 30, 40  # top left red
@@ -30,12 +31,11 @@ def encode(picture: Image.Image | NDArray[np.uint8], format: str, **options: Any
     return buffer.getvalue()
 
 
-def png(width: int, height: int, bits: int, kind: int, rows: bytes, extra: bytes = b"") -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
+
+def png(width: int, height: int, bits: int, kind: int, rows: bytes, extra: bytes = b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra
@@ -243,6 +243,24 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
         stop = data.index(b"\xff", stop + 2)
     scan = data[start:stop]
     assert "scans" in refusal(data[:start] + scan * 100 + data[start:])
+
+
+@pytest.mark.parametrize(("colour", "key"), [(0, (0,)), (0, (700,)), (2, (700, 0, 65535))])
+def test_transparency_of_16_bits_is_laid_over_white(colour: int, key: tuple[int, ...]) -> None:
+    clear, other = (struct.pack(f">{len(key)}H", *of) for of in (key, [9 << 8] * len(key)))
+    data = png(2, 1, 16, colour, b"\0" + clear + other, chunk(b"tRNS", clear))
+    assert decode(data).tolist() == [[[255] * 3, [9] * 3]]
+    with Image.open(io.BytesIO(data)) as image:
+        assert to_rgb(image).tolist() == [[[255] * 3, [9] * 3]]
+
+
+def test_a_large_jpeg_of_many_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(PHOTO, "JPEG")
+    start = data.index(b"\xff\xda")
+    scan = data[start:-2]
+    many = data[:start] + scan * 20 + b"\xff\xd9"
+    monkeypatch.setattr(images, "_MANY_PIXELS", PHOTO.shape[0] * PHOTO.shape[1] - 1)
+    assert "more than 16 scans" in refusal(many)
 
 
 def test_files_of_countless_parts_are_refused() -> None:

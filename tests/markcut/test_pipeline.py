@@ -328,6 +328,12 @@ def test_wrong_parameters_are_named(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [np.int8, "datetime64[s]"])
+def test_a_prompted_picture_is_bytes(pipeline: Pipeline, dtype: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"image: got an array .*, expected uint8 \(length,\)"):
+        pipeline.prompt({IMAGE: np.zeros(9, dtype)})
+
+
 def test_numpy_numbers_are_numbers(pipeline: Pipeline, photo: NDArray[np.uint8]) -> None:
     asked = {"seed": np.int64(4), "mark_threshold": np.float32(0.5), "max_marks": np.int32(2)}
     check_contract(pipeline.infer({IMAGE: photo}, asked), 0)

@@ -277,5 +277,3 @@ CLOTHES: tuple[Callable[[np.random.Generator], Shape], ...] = (
     dress, cap, shoe, shoe, bag, bag, glasses, scarf,
 )  # fmt: skip
 """Silhouettes of clothes; repeated where more of them is wanted."""
-
-UPPER = (tshirt, tshirt, pullover, hoodie, tank_top)

@@ -37,6 +37,7 @@ from markcut_client.transports.statuses import (
     may_pass,
     sentence,
     was_judged,
+    was_lost,
     was_out_of_reach,
     was_reached,
 )
@@ -119,7 +120,9 @@ class Exchange:
                 continue
             delay = None
             if may_pass(reply):
-                delay = attempts.delay(deadline.left, reached=was_reached(reply))
+                delay = attempts.delay(
+                    deadline.left, reached=was_reached(reply), lost=was_lost(reply)
+                )
             if delay is None:
                 self._plane = None  # another bundle may be there next time
                 raise error_of(reply, self.address, timeout=seconds)

@@ -25,6 +25,7 @@ _ABOUT_OBJECTS = re.compile(  # how urllib3 begins what the system said
     r"|\s*\(_ssl\.c:\d+\)"
 )
 _CHUNK = 1 << 20
+_CONNECT_S = 10.0  # as gRPC; whoever does not accept by then is not there
 
 
 class HttpTransport(ServerTransport):
@@ -68,6 +69,8 @@ class HttpTransport(ServerTransport):
         """This thread's request goes over ``connection``."""
         with self._lock:
             self._connections[self._asking.key] = connection
+        if self._asking.request in self._cancelled:
+            raise self._urllib3.exceptions.ProtocolError("cancelled by this client")
 
     def cancel(self, request: Request) -> None:
         """As :meth:`Transport.cancel`."""
@@ -88,14 +91,15 @@ class HttpTransport(ServerTransport):
             headers[http_codec.HEADER_LENGTH] = str(asked.header_length)
         errors = self._urllib3.exceptions
         message = step.message
-        self._asking.key = id(message.request if isinstance(message, Infer) else message)
+        asking = message.request if isinstance(message, Infer) else None
+        self._asking.request, self._asking.key = asking, id(asking or message)
         try:
             response = self._pool.urlopen(
                 asked.method,
                 self.address.prefix + asked.path,
                 body=b"".join(asked.body) if asked.body else None,
                 headers=headers,
-                timeout=self._urllib3.Timeout(total=max(step.timeout, 1e-3)),
+                timeout=self._urllib3.Timeout(total=max(step.timeout, 1e-3), connect=_CONNECT_S),
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
@@ -103,6 +107,10 @@ class HttpTransport(ServerTransport):
             body = _read(response, end)
         except errors.NewConnectionError as error:  # urllib3 counts it among the timeouts
             return Failure("UNAVAILABLE", _reason(error))
+        except errors.ConnectTimeoutError:
+            if time.monotonic() >= end:
+                return Failure("DEADLINE_EXCEEDED", "")
+            return Failure("UNAVAILABLE", f"no connection within {_CONNECT_S:g} s")
         except errors.TimeoutError:
             return Failure("DEADLINE_EXCEEDED", "")
         except errors.SSLError as error:
@@ -129,6 +137,10 @@ def _punctual(base: Any, takes: Callable[[Any], None]) -> type:
         def request(self, *arguments: Any, **options: Any) -> None:
             takes(self)
             super().request(*arguments, **options)
+
+        def connect(self) -> None:
+            super().connect()
+            takes(self)  # it may have been cancelled meanwhile
 
     return PunctualConnection
 

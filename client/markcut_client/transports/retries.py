@@ -58,14 +58,19 @@ class Attempts:
         self._budget = budget
         self._chance = chance
         self._retries = 0
-        self._waits = 0
+        self._waits = self._lost = 0
 
-    def delay(self, time_left: float, *, reached: bool = True) -> float | None:
+    def delay(self, time_left: float, *, reached: bool = True, lost: bool = False) -> float | None:
         """Seconds to wait after a failure that another try may mend; None: give up.
 
         ``time_left`` is until the deadline: a wait that would reach it is not worth beginning.
-        ``reached`` is False where nobody listened, which costs a server nothing.
+        ``reached`` is False where nobody listened, which costs a server nothing; ``lost`` is True
+        where the connection broke while it was asked, which the request itself may have caused.
         """
+        if lost:
+            self._lost += 1
+            if self._lost > 1:
+                return None
         if not reached and self._budget.waits_for_return():
             tries = self._waits
             self._waits += 1

@@ -38,6 +38,11 @@ _OVERLOAD = re.compile(r"queue|timeout expired|overload|too many requests", re.I
 _NOT_THERE = re.compile(r"has no available versions")  # not yet, or no longer
 _SHAPE = re.compile(r"unexpected shape for input '(\w+)'.*?(Expected .+?)\.?$")
 _UNREACHED = re.compile(r"failed to connect|connection refused", re.IGNORECASE)
+_LOST = re.compile(  # as gRPC, urllib3 and the system say it
+    r"socket closed|stream removed|connection (?:reset|aborted)|closed connection without|"
+    r"broken pipe|incompleteread|goaway",
+    re.IGNORECASE,
+)
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|Hostname Verification Check failed")
 _TOO_LARGE = re.compile(r"larger than max|too large|exceeds maximum .*size", re.IGNORECASE)
 
@@ -59,6 +64,11 @@ def was_out_of_reach(failure: Failure) -> bool:
 def was_reached(failure: Failure) -> bool:
     """Whether somebody was there for the request, and may have looked at it."""
     return failure.status != "UNAVAILABLE" or not _UNREACHED.search(failure.text)
+
+
+def was_lost(failure: Failure) -> bool:
+    """Whether the connection broke while somebody was at it: a server that ended, or a network."""
+    return failure.status == "UNAVAILABLE" and bool(_LOST.search(failure.text))
 
 
 def was_judged(failure: Failure) -> bool:

@@ -39,7 +39,7 @@ Value = Array | Resident
 class RunnerInfo:
     """What really runs a model, read back from the runtime rather than repeated from the request.
 
-    ``runtime`` is onnxruntime or openvino, ``device`` the provider or device in use,
+    ``runtime`` is onnxruntime, openvino or tensorrt, ``device`` the provider or device in use,
     ``precision`` that of the arithmetic (fp32, fp16, bf16), ``threads`` the CPU threads
     (0: the runtime's own choice).
     """
