@@ -34,6 +34,7 @@ FEATURES = (
     "border",  # share of the picture's border that the mask touches
     "single",  # 1 for the decoder's single-mask answer
     "first",  # 1 for the first hypothesis
+    "ragged",  # length of the mask's edge over the root of its area: 4 for a square
 )
 """Columns of the table, in order."""
 
@@ -143,6 +144,7 @@ def feature_table(
     column = {name: table[:, index] for index, name in enumerate(FEATURES)}
     column["iou"][:] = np.nan_to_num(predicted).ravel()
     column["object"][:] = np.repeat(1 / (1 + np.exp(-np.clip(object_logits, -30, 30))), masks)
+    column["ragged"][:] = _edge_lengths(flat.reshape(count, side, side) > 0) / np.sqrt(some)
     # row by row: counting along an axis is many times slower
     sure = np.array([np.count_nonzero(row) for row in flat > 1])
     maybe = np.array([np.count_nonzero(row) for row in flat > -1])
@@ -177,6 +179,14 @@ def _held(
         if len(mine):
             own[index] = binary[index][:, mine[:, 1], mine[:, 0]].mean(axis=1)
     return everybody.ravel(), own.ravel()
+
+
+def _edge_lengths(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Sides of cells between each of ``masks`` (n, s, s) and what is not; its picture ends free."""
+    across = masks[:, :, 1:] != masks[:, :, :-1]
+    down = masks[:, 1:] != masks[:, :-1]
+    lengths = [np.count_nonzero(a) + np.count_nonzero(b) for a, b in zip(across, down, strict=True)]
+    return np.array(lengths, np.float32)
 
 
 def _consensus(

@@ -30,6 +30,7 @@ _EVERYWHERE = {
     "border": -0.8,
     "first": 0.05,
     "size": 0.1,
+    "ragged": -0.025,
 }
 WEIGHTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {

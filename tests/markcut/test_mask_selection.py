@@ -160,6 +160,10 @@ def test_the_table_says_what_its_columns_promise() -> None:
     assert thing["own_prompts"] == 1
     assert thing["border"] == 0
     assert everything["border"] == 1
+    ys, xs = np.nonzero(logits[0, 0] > 0)  # what is convex has the edge of its box
+    around = 2 * (np.ptp(ys) + 1 + np.ptp(xs) + 1)
+    assert thing["ragged"] == pytest.approx(around / len(ys) ** 0.5)
+    assert everything["ragged"] == 0
     assert everything["on_ink"] == pytest.approx(1)
     assert everything["ink_share"] == pytest.approx(AROUND.mean(), rel=0.05)
     assert everything["prompts"] == 1
