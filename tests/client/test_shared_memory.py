@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from markcut_client import Client, InferenceError, ParameterError, TransportError
+from markcut_client.transports import shared_memory
 from markcut_client.transports.messages import Failure, Infer, Register, Unregister
 from markcut_client.transports.shared_memory import Segments
 from tests.client.fake_server import Engine, Refused
@@ -193,6 +194,20 @@ def test_a_cancelled_registration_leaves_nothing() -> None:
     steps.close()
     (told,) = exchange.farewell()
     assert told.message == Unregister(asked.message.region.name)  # type: ignore[union-attr]
+
+
+def test_few_large_segments_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_memory, "_MOST_FREE", 5 << 20)
+    segments = Segments(enabled=True)
+    made = []
+    for size in (1 << 20, 1 << 22, 1 << 21):
+        with segments.create(size) as segment:
+            made.append(segment)
+    for segment in made:
+        segments.give_back(segment)
+    assert segments.count == 2
+    assert segments.to_forget() == [made[1].region.name]
+    segments.close()
 
 
 def test_sizes_grow_in_powers_of_two() -> None:

@@ -22,6 +22,7 @@ from markcut_client.wire import Array
 
 _FOLDER = "/dev/shm"
 _SMALLEST = 1 << 20  # bytes of a segment; the next has the next power of two
+_MOST_FREE = 256 << 20  # bytes of segments that nobody uses just now
 PAYS_FROM = 1 << 20
 """Bytes from which ``"auto"`` uses shared memory: below, a message is as quick."""
 
@@ -111,11 +112,21 @@ class Segments:
 
     def give_back(self, segment: Segment) -> None:
         """The request was answered; the segment is free for the next one."""
+        surplus = [segment]
         with self._lock:
             if not self._closed:
                 self._free.append(segment)
-                return
-        self.retire(segment)
+                surplus = self._too_much()
+        for one in surplus:
+            self.retire(one)
+
+    def _too_much(self) -> list[Segment]:
+        """Free segments beyond :data:`_MOST_FREE`, largest first, no longer free."""
+        self._free.sort(key=lambda segment: segment.region.size)
+        surplus = []
+        while len(self._free) > 1 and sum(s.region.size for s in self._free) > _MOST_FREE:
+            surplus.append(self._free.pop())
+        return surplus
 
     def retire(self, segment: Segment) -> None:
         """The segment is not to be used again; the server shall forget it when there is time."""
