@@ -6,6 +6,7 @@ Nothing here waits, so clients in threads and in event loops share it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -50,7 +51,8 @@ def extract_call(
 ) -> Call[Extraction]:
     """The call that finds ``picture``'s marked objects; raises as :func:`pictures.encode`."""
     encoded = encode(picture)
-    request = Request(wire.MARKED_OBJECT.name, _image(encoded), parameters, timeout)
+    inputs, began = _image(encoded), time.monotonic()
+    request = Request(wire.MARKED_OBJECT.name, inputs, parameters, timeout, began)
     return Call(encoded, request, read_answer)
 
 
@@ -59,8 +61,9 @@ def prompt_call(
 ) -> Call[Prompted]:
     """The call that answers ``prompts``, made by :func:`prompts.prompt_inputs`."""
     encoded = encode(picture)
-    inputs = {**_image(encoded), **prompts}
-    return Call(encoded, Request(wire.PROMPTED_OBJECT.name, inputs, {}, timeout), read_prompted)
+    inputs, began = {**_image(encoded), **prompts}, time.monotonic()
+    request = Request(wire.PROMPTED_OBJECT.name, inputs, {}, timeout, began)
+    return Call(encoded, request, read_prompted)
 
 
 def _image(encoded: EncodedPicture) -> dict[str, wire.Array]:

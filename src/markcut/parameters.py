@@ -69,6 +69,7 @@ def parse_parameters(
 
 def unknown_parameter(name: str, wanted: str) -> InvalidInput:
     """The error of a parameter that nobody knows, whose name may be anything."""
+    name = str(name)  # in this process it may be anything at all
     if name.isidentifier() and len(name) <= _LONGEST_NAME:
         return InvalidInput(name, f"got an unknown parameter, {wanted}")
     return InvalidInput("parameters", f"got one named {_show(name)}, {wanted}")

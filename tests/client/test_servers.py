@@ -28,7 +28,7 @@ from markcut_client import (
     TransportError,
     open_transport,
 )
-from markcut_client.transports import open_server
+from markcut_client.transports import open_server, retries
 from tests.client.fake_server import Engine, GrpcServer, HttpServer, Refused, wait_until
 
 
@@ -141,13 +141,17 @@ def test_an_outage_does_not_multiply_the_load(server: Any, engine: Engine, photo
     assert len(engine.requests) == asked + 1
 
 
-def test_nobody_there_and_back_again(server: Any, engine: Engine, photo: Any) -> None:
+def test_nobody_there_and_back_again(
+    server: Any, engine: Engine, photo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = photo()
     with Client(server.url) as client:
         assert len(client.extract(picture)) == 1
         server.stop()
-        with pytest.raises(TransportError, match=r"nobody answers .*is the server running"):
-            client.extract(picture, timeout=0.5)
+        with monkeypatch.context() as patched:
+            patched.setattr(retries, "PATIENCE", 0.3)
+            with pytest.raises(TransportError, match=r"nobody answers .*is the server running"):
+                client.extract(picture)
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(client.extract, picture)
             time.sleep(1)

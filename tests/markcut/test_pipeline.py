@@ -315,6 +315,7 @@ def test_features_go_from_encoder_to_decoder_as_they_are(
         ({"prompt": 3}, "prompt", "got 3"),
         ({"a\nb": 1}, "parameters", r"got one named 'a\nb' (str), expected some of seed"),
         ({"": 1}, "parameters", "got one named ''"),
+        ({5: 1}, "parameters", "got one named '5'"),
         ({"sede": 1}, "sede", "unknown parameter, expected some of seed, max_marks"),
     ],
 )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markcut_client.wire import Array
 
@@ -17,16 +16,16 @@ Parameter = int | float | str
 class Request:
     """What to ask: tensors by the names of ``wire.MODELS[model]``, and the parameters given.
 
-    ``timeout`` is in seconds and covers everything from ``began``, a time of ``time.monotonic``,
-    until the answer is here: waiting for a thread and retries, too. None leaves it to the
-    transport.
+    ``timeout`` is in seconds and covers everything until the answer is here, retries included;
+    None leaves it to the transport. It begins at ``began``, a time of ``time.monotonic``, so that
+    waiting for a thread counts; None: when a transport is asked.
     """
 
     model: str
     inputs: Mapping[str, Array]
     parameters: Mapping[str, Parameter]
     timeout: float | None = None
-    began: float = field(default_factory=time.monotonic)
+    began: float | None = None
 
 
 class Transport(ABC):

@@ -64,9 +64,9 @@ class ServerReport:
 
 
 class _Deadline:
-    def __init__(self, seconds: float, began: float) -> None:
+    def __init__(self, seconds: float, began: float | None = None) -> None:
         self.seconds = seconds
-        self._end = began + seconds
+        self._end = (time.monotonic() if began is None else began) + seconds
 
     @property
     def left(self) -> float:
@@ -218,7 +218,7 @@ class Exchange:
 
     def describe(self, models: tuple[str, ...], timeout: float) -> Steps[ServerReport]:
         """Ask the server about itself and ``models``; raises as :meth:`infer` does."""
-        deadline = _Deadline(timeout, time.monotonic())
+        deadline = _Deadline(timeout)
         server = yield from self._describe("", deadline)
         described = {}
         for model in models:
@@ -239,8 +239,7 @@ class Exchange:
     def farewell(self) -> Steps[None]:
         """Let the server forget what it maps for this transport, if it still listens."""
         self._segments.close()
-        names = self._segments.to_forget()
-        yield from self._forget(names, _Deadline(_FAREWELLS_TIMEOUT, time.monotonic()))
+        yield from self._forget(self._segments.to_forget(), _Deadline(_FAREWELLS_TIMEOUT))
 
 
 def run(steps: Steps[Result], send: Callable[[Send], Reply]) -> Result:
