@@ -36,8 +36,8 @@ MAX_SIDE = 65_535
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _WANTED = "expected one encoded JPEG, PNG, WebP or BMP picture"
+# encoders write 1 to about 12 scans; each costs a pass over all pixels
 _SCANS, _MANY_PIXELS, _SCANS_OF_MANY = 64, 12_000_000, 16
-# encoders write 1 to about 12; each costs a pass over all pixels
 _ORIENTATION_TAG = 0x0112
 _STRIP = 512 << 10  # bytes that Pillow holds of a strip: stays in the cache and in the heap
 # OpenCV turns an array three times as fast as Pillow turns a picture
